@@ -1,0 +1,3 @@
+"""The public Hubble archive in the cloud, as if it were a local disk."""
+
+__all__: list[str] = []

@@ -1,0 +1,1 @@
+"""From object keys to bytes."""

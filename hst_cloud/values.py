@@ -1,0 +1,67 @@
+"""The few values that everything in this package speaks in: frozen, picklable, printed without I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+from astropy.table import Row
+
+__all__ = ["ByteRange", "Product", "ProductLike", "Status"]
+
+Status: TypeAlias = Literal["in_cloud", "missing", "exclusive", "not_mirrored", "unverified"]
+"""What is known of a product's place in the bucket.
+
+``in_cloud``: a listing showed it. ``missing``: a listing did not show it. ``exclusive``: still proprietary.
+``not_mirrored``: of a kind that the public bucket does not hold. ``unverified``: named by rule, nobody looked.
+"""
+
+
+class ByteRange(NamedTuple):
+    """The bytes ``[start, stop)`` of an object."""
+
+    start: int
+    """First byte, zero-based."""
+    stop: int
+    """One past the last byte."""
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """One file of the archive: what it is called, where it lies, and how much is known of that."""
+
+    filename: str
+    """Name of the file, such as ``jbqf03gjq_flc.fits``."""
+    uri: str | None = None
+    """MAST's ``dataURI``; None for an object known by its key alone."""
+    obs_id: str = ""
+    """The observation that holds the file, lower case; empty where it is not known."""
+    key: str = ""
+    """Object key in the bucket; empty where it is not known or there is none."""
+    size: int | None = None
+    """Bytes; None where nobody said."""
+    etag: str | None = None
+    """The object's ETag without quotes; None where nobody looked."""
+    status: Status = "unverified"
+    """What is known of its place in the bucket."""
+    reason: str = ""
+    """Why the status is what it is, for a person."""
+
+    @property
+    def suffix(self) -> str:
+        """What kind of file it is: ``flc`` for ``jbqf03gjq_flc.fits``; empty where the name has none."""
+        stem = self.filename.partition(".")[0]
+        return stem.partition("_")[2]
+
+    def __repr__(self) -> str:
+        size = "size unknown" if self.size is None else f"{self.size / 1e6:.3g} MB"
+        return f"Product({self.filename!r}, {size}, {self.status})"
+
+
+ProductLike: TypeAlias = "Product | Row | str"
+"""A product, a row of a table, a file name, a rootname, a ``mast:`` URI or an ``s3://`` URI."""
