@@ -1,0 +1,62 @@
+"""Where one product lies in the bucket, and what is known of that, from what MAST says of it and without asking.
+
+The rule and its exceptions are in `hst_cloud.archive.names`; here they become the three columns ``key``, ``status``
+and ``reason`` that every row of products carries.
+"""
+
+from __future__ import annotations
+
+from hst_cloud.archive.names import key_of, parse_filename, parse_uri
+from hst_cloud.errors import ProductNameError
+from hst_cloud.values import Status
+
+__all__ = ["place"]
+
+_MAKERS = {
+    "HAP": "a Hubble Advanced Product",
+    "HLA": "a product of the Hubble Legacy Archive",
+    "HLSP": "a High Level Science Product",
+}
+
+
+def place(uri: str, obs_id: str = "", rights: str = "") -> tuple[str, Status, str]:
+    """Return the ``key``, ``status`` and ``reason`` of a product, by rule alone.
+
+    Parameters
+    ----------
+    uri : str
+        MAST's ``dataURI`` or a file name. Hostile until it matches the grammar of names.
+    obs_id : str, optional
+        MAST's ``obs_id`` of the product's row, in any case; empty where it is not known.
+    rights : str, optional
+        MAST's ``dataRights`` of the product's row; empty where it is not known, which is taken as public.
+
+    Returns
+    -------
+    key : str
+        Object key, lower case; empty where the rule does not tell one. An exclusive product has the key that it will
+        lie under.
+    status : str
+        ``unverified`` (nobody has looked), ``exclusive`` or ``not_mirrored``.
+    reason : str
+        Why, for a person; empty for a public product whose key the rule tells.
+    """
+    try:
+        name = parse_uri(uri) if uri.startswith("mast:") else parse_filename(uri)
+        key = key_of(name, obs_id.strip())
+    except ProductNameError as err:
+        return "", "unverified", str(err)
+    if rights.strip() and rights.strip().upper() != "PUBLIC":
+        return (
+            key,
+            "exclusive",
+            f"MAST says {rights.strip()[:40]!r}: not public before its release date (t_obs_release)",
+        )
+    if name.collection in _MAKERS:
+        return "", "not_mirrored", f"{_MAKERS[name.collection]}; the public bucket does not hold these, MAST does"
+    if key:
+        return key, "unverified", ""
+    if name.collection == "CAL":
+        reason = f"the name of {name.filename} does not tell the exposure whose folder holds it; its obs_id or a listing does"
+        return "", "unverified", reason
+    return "", "unverified", f"{name.filename or uri[:120]!r} is no pipeline product of HST, so no rule tells its key"

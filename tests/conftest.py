@@ -1,0 +1,57 @@
+"""What every test stands on: a scrubbed environment, loopback alone, and the folder of real files where there is one."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what asks the live services unless it is selected by its marker."""
+    if "remote" in (config.getoption("-m") or ""):
+        return
+    skip = pytest.mark.skip(reason="asks the live services: give -m remote")
+    for item in items:
+        if "remote" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of real files beside the checkout, or skip the test."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the folder ../shared/data with real files is not there")
+    return SHARED_DATA
+
+
+@pytest.fixture(autouse=True)
+def _scrubbed_environment(monkeypatch, request):
+    """Keep credentials, proxies and settings of the machine out of every test."""
+    if "remote" in request.keywords:
+        return
+    for name in os.environ:
+        if name.startswith(("AWS_", "HST_CLOUD_", "MAST_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(autouse=True)
+def _loopback_alone(monkeypatch, request):
+    """Refuse connections to anything but this machine."""
+    if "remote" in request.keywords:
+        return
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in {socket.AF_INET, socket.AF_INET6} and not ipaddress.ip_address(address[0]).is_loopback:
+            message = f"a test tried to reach {address}"
+            raise RuntimeError(message)
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
