@@ -1,0 +1,321 @@
+"""From a product to an astropy `~astropy.io.fits.HDUList` that reads the bucket as it is used.
+
+The headers are walked first, then astropy itself parses them from memory: the result is astropy's own in everything
+but how the image HDUs read a ``section`` (astropy's reads row by row, one request each; here all rows come in one
+batch). Those HDUs are instances of private subclasses that are not registered with astropy, so that files that are
+opened elsewhere are not touched by them.
+"""
+
+from __future__ import annotations
+
+import bz2
+import io
+import itertools
+import lzma
+import math
+import warnings
+import zlib
+from collections.abc import Sequence
+from typing import Any, Literal
+from urllib.parse import quote
+
+from astropy.io import fits
+from astropy.io.fits.hdu.compressed.section import CompImageSection
+from astropy.io.fits.hdu.image import Section
+from astropy.io.fits.verify import VerifyError
+
+from hst_cloud.archive.inputs import as_product
+from hst_cloud.errors import FormatError, HSTCloudError, HSTCloudWarning, NotInCloudError, ObjectNotFoundError
+from hst_cloud.fits.layout import Scan, scan
+from hst_cloud.fits.rangefile import RangeFile
+from hst_cloud.settings import endpoints
+from hst_cloud.store.adapters import StoreLike, as_store
+from hst_cloud.store.objects import HTTPStore, Store
+from hst_cloud.store.plan import drive
+from hst_cloud.store.policy import MAST
+from hst_cloud.store.ranges import fetch
+from hst_cloud.values import ByteRange, Product, ProductLike
+
+__all__ = ["open"]
+
+MAX_COMPRESSED = 1024**3
+"""Bytes of a compressed file that are read at most: it can only be read whole."""
+
+MAX_INFLATED = 4 * 1024**3
+"""Bytes that a compressed file may become: the largest uncompressed HST products are below 2 GB."""
+
+# What astropy has been seen to raise on bytes that are no FITS file.
+_REJECTED = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, VerifyError)
+
+
+def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
+    product: ProductLike,
+    *,
+    store: StoreLike = None,
+    source: Literal["bucket", "mast"] = "bucket",
+) -> fits.HDUList:
+    """Open a product as an astropy HDUList that reads the bucket as it is used.
+
+    Opening reads the headers. ``.section[...]`` reads the rows that it needs in one batch, ``.data`` reads one HDU
+    with several requests in flight. All bytes are of the version that was opened. The list may be shared by threads
+    and used after a fork; to hand it to another process, hand over the product and open it there.
+
+    Parameters
+    ----------
+    product : Product, Row or str
+        A `Product`, a row of a table from `search`'s family, a file name, a ``mast:`` or an ``s3://`` URI.
+    store : optional
+        Where to read: by default the anonymous public bucket. Also a local folder laid out like it, the address of
+        another archive, an fsspec file system, an obstore store, or any `~hst_cloud.store.objects.Store`.
+    source : {"bucket", "mast"}, optional
+        With ``"mast"``, what the bucket does not hold is read from MAST's Download service, which is slower.
+
+    Returns
+    -------
+    astropy.io.fits.HDUList
+        To be closed, or used as a context manager.
+
+    Raises
+    ------
+    ProductNameError
+        The input names no single file of the archive.
+    NotInCloudError
+        The product has no place in the bucket, as HAP products have none; or it is not known without a listing.
+    ObjectNotFoundError, AccessDeniedError, StoreUnavailableError
+        The bucket does not hold it, does not give it, or does not answer.
+    ObjectChangedError
+        The object was replaced while it was being read, now or at any later access.
+    FormatError
+        The object is no FITS file.
+    TruncatedFileError
+        At a later access: the data are beyond the end of the object. Opening such a file warns.
+
+    Warns
+    -----
+    HSTCloudWarning
+        The file is truncated; or it is compressed (.gz, .bz2, .xz) and is therefore read whole.
+
+    Notes
+    -----
+    Requests: at most one for each HDU, none of them a HEAD; one for all of a remainder of up to 1 MiB.
+
+    Examples
+    --------
+    >>> import hst_cloud as hst
+    >>> with hst.open("jbqf03gjq_flc.fits") as hdul:  # doctest: +SKIP
+    ...     box = hdul["SCI", 1].section[1000:1100, 2000:2100]
+    """
+    known = as_product(product)
+    if known.key.endswith("/"):
+        message = (
+            f"{product!r} names an observation with several files: expected one file, such as '{known.obs_id}_raw.fits'"
+        )
+        raise NotInCloudError(message, key=known.key)
+    if known.key:
+        try:
+            return _open(as_store(store), known.key)
+        except ObjectNotFoundError:
+            if source != "mast" or known.uri is None:
+                raise
+    if source != "mast" or known.uri is None:
+        raise _no_key(known)
+    return _open(_downloads(), known.uri)
+
+
+def _no_key(product: Product) -> NotInCloudError:
+    name = product.filename or product.uri
+    advice = (
+        "Read it from MAST with hst_cloud.open(..., source='mast')."
+        if product.status == "not_mirrored"
+        else "hst_cloud.resolve(..., verify=True) looks for it in the bucket's listing."
+    )
+    return NotInCloudError(f"{name} has no known place in the bucket: {product.reason}. {advice}", uri=product.uri)
+
+
+def _downloads() -> HTTPStore:
+    root = f"{endpoints().mast}/api/v0.1/Download/file"
+    return HTTPStore(root, url=lambda uri: f"{root}?uri={quote(uri, safe='')}", policy=MAST)
+
+
+def _open(store: Store, key: str) -> fits.HDUList:
+    found = drive(scan(key), lambda ranges: store.read(key, ranges, etag=None))
+    address = store.address(key)
+    head = bytes(found.segments.run(0)[:6])
+    file: io.IOBase
+    if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")):
+        file = io.BytesIO(_inflated(store, found, head))
+    elif head.startswith((b"\x1f\x9d", b"PK\x03\x04")):
+        kind = "Unix compress (.Z)" if head.startswith(b"\x1f\x9d") else "ZIP"
+        message = f"{address} is compressed with {kind}, which is not read: expected FITS, gzip, bzip2 or xz"
+        raise FormatError(message, key=key)
+    else:
+        file = RangeFile(store, found)
+    try:
+        hdul = fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=True)
+        len(hdul)  # has astropy read all headers now, from memory
+    except HSTCloudError:
+        raise
+    except _REJECTED as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        message = f"{address} ({found.layout.size} bytes) is no FITS file that astropy can read: {said}"
+        raise FormatError(message, key=key) from error
+    if isinstance(file, RangeFile):
+        _warn_if_truncated(found, address)
+        file.opening = False
+        for hdu in hdul:
+            hdu.__class__ = _OURS.get(type(hdu), type(hdu))
+    return hdul
+
+
+def _warn_if_truncated(found: Scan, address: str) -> None:
+    layout = found.layout
+    if layout.missing:
+        last = layout.hdus[-1]
+        message = (
+            f"{address} is truncated: HDU {len(layout.hdus) - 1} ({last.name}) lacks its last {layout.missing} bytes; "
+            "touching them will raise TruncatedFileError"
+        )
+        warnings.warn(message, HSTCloudWarning, stacklevel=4)
+
+
+# --- Compressed files ------------------------------------------------------------------------------------------------
+
+
+def _inflated(store: Store, found: Scan, head: bytes) -> bytes:
+    """Read a compressed file whole and decompress it, within bounds."""
+    layout = found.layout
+    address = store.address(layout.key)
+    if layout.size > MAX_COMPRESSED:
+        message = (
+            f"{address} is compressed and has {layout.size} bytes: expected at most {MAX_COMPRESSED}. Download it."
+        )
+        raise FormatError(message, key=layout.key)
+    message = f"{address} is compressed and cannot be read in parts: all of its {layout.size} bytes are read"
+    warnings.warn(message, HSTCloudWarning, stacklevel=4)
+    rest = ByteRange(len(found.segments.run(0)), layout.size)
+    segments = found.segments + fetch(store, layout.key, [rest], etag=layout.etag)
+    try:
+        inflated = _decompressed(bytes(segments.run(0)), head)
+    except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
+        message = f"{address} cannot be decompressed: {error}"
+        raise FormatError(message, key=layout.key) from error
+    if len(inflated) > MAX_INFLATED:
+        message = f"{address} inflates to more than {MAX_INFLATED} bytes"
+        raise FormatError(message, key=layout.key)
+    return inflated
+
+
+def _decompressed(data: bytes, head: bytes) -> bytes:
+    """Decompress every member of `data`, to at most one byte more than is allowed."""
+    out = bytearray()
+    while data and len(out) <= MAX_INFLATED:  # members follow one another: RFC 1952, sec. 2.2
+        machine = _machine(head)
+        out += machine.decompress(data, MAX_INFLATED + 1 - len(out))
+        if not machine.eof and len(out) <= MAX_INFLATED:
+            early = "the compressed data end too early"
+            raise EOFError(early)
+        data = machine.unused_data if machine.unused_data.startswith(head[:2]) else b""
+    return bytes(out)
+
+
+def _machine(head: bytes) -> Any:  # the three have one shape and no common type
+    if head.startswith(b"\x1f\x8b"):
+        return zlib.decompressobj(wbits=31)
+    return bz2.BZ2Decompressor() if head.startswith(b"BZh") else lzma.LZMADecompressor()
+
+
+# --- Sections --------------------------------------------------------------------------------------------------------
+
+
+def _file_of(hdu: Any) -> RangeFile | None:
+    file = getattr(getattr(hdu, "_file", None), "_file", None)
+    return file if isinstance(file, RangeFile) else None
+
+
+def _indices(key: Any, length: int) -> range:
+    """Return the indices along one axis that `key` selects, or all that it may select."""
+    if isinstance(key, slice):
+        return range(*key.indices(length))
+    if hasattr(key, "__index__"):
+        at = key.__index__()
+        return range(at % length, at % length + 1) if -length <= at < length else range(0)
+    return range(length)  # an array of integers or booleans
+
+
+def section_ranges(key: Any, shape: Sequence[int], itemsize: int, offset: int) -> list[ByteRange]:
+    """Return the byte ranges that hold ``array[key]`` of an array that is stored at `offset` in C order.
+
+    One range for each run of rows along the last axis that is not wholly selected.
+    """
+    keys = key if isinstance(key, tuple) else (key,)
+    if Ellipsis in [k for k in keys if k is Ellipsis]:
+        at = next(i for i, k in enumerate(keys) if k is Ellipsis)
+        keys = keys[:at] + (slice(None),) * (len(shape) - len(keys) + 1) + keys[at + 1 :]
+    picks = [_indices(k, n) for k, n in zip(keys, shape, strict=False)]
+    picks += [range(n) for n in shape[len(picks) :]]
+    if not picks or any(len(p) == 0 for p in picks):
+        return []
+    strides = [itemsize * math.prod(shape[i + 1 :]) for i in range(len(shape))]
+    # Axes from the end on that are wholly selected are one with the axis before them.
+    axis = len(shape) - 1
+    while axis > 0 and len(picks[axis]) == shape[axis]:
+        axis -= 1
+    low, high = min(picks[axis]) * strides[axis], (max(picks[axis]) + 1) * strides[axis]
+    starts = (
+        offset + sum(i * s for i, s in zip(index, strides, strict=False)) for index in itertools.product(*picks[:axis])
+    )
+    return [ByteRange(start + low, start + high) for start in starts]
+
+
+class _OneBatch(Section):
+    """astropy's section, for which all rows are read ahead in one batch."""
+
+    def __getitem__(self, key: Any) -> Any:
+        file = _file_of(self.hdu)
+        if file is None:
+            return super().__getitem__(key)
+        ranges = section_ranges(key, self.hdu.shape, abs(self.hdu._orig_bitpix) // 8, self.hdu._data_offset)  # noqa: SLF001
+        with file.ahead(ranges):
+            return super().__getitem__(key)
+
+
+class _OneBatchCompressed(CompImageSection):
+    """astropy's section of a tile-compressed image, for which the table and its heap are read ahead in one batch."""
+
+    def __getitem__(self, key: Any) -> Any:
+        table = self.hdu._bintable  # noqa: SLF001
+        file = _file_of(table)
+        if file is None:
+            return super().__getitem__(key)
+        header = table.header
+        size = header["NAXIS1"] * header["NAXIS2"] + header.get("PCOUNT", 0)
+        with file.ahead([ByteRange(table._data_offset, table._data_offset + size)]):  # noqa: SLF001
+            return super().__getitem__(key)
+
+
+class _PrimaryHDU(fits.PrimaryHDU):
+    @property
+    def section(self) -> Section:
+        return _OneBatch(self)
+
+
+class _ImageHDU(fits.ImageHDU):
+    @property
+    def section(self) -> Section:
+        return _OneBatch(self)
+
+
+class _CompImageHDU(fits.CompImageHDU):
+    @property
+    def section(self) -> CompImageSection:
+        return _OneBatchCompressed(self)
+
+
+_OURS: dict[type, type] = {
+    fits.PrimaryHDU: _PrimaryHDU,
+    fits.ImageHDU: _ImageHDU,
+    fits.CompImageHDU: _CompImageHDU,
+}
+for _theirs, _ours in _OURS.items():
+    # hdul.info() prints the name of the class, and a pickle or copy of an HDU is astropy's.
+    _ours.__name__ = _theirs.__name__

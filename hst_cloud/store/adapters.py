@@ -1,0 +1,333 @@
+"""Stores that a user may pass instead of the public bucket, made to speak one protocol.
+
+Each pins its reads to one version as well as what lies beneath allows: an obstore store and s3fs send conditions
+with the request; of any other file system the file's fingerprint (ETag, or size and time of modification) is compared
+after every batch, at the price of one more request there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from hst_cloud.errors import (
+    AccessDeniedError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    ProductNameError,
+    StoreError,
+    StoreUnavailableError,
+)
+from hst_cloud.settings import BUCKET, endpoints
+from hst_cloud.store import loop
+from hst_cloud.store.objects import HTTPStore, ListedObject, Piece, Store, Traffic, one_version, public_store
+from hst_cloud.values import ByteRange
+
+__all__ = ["FolderStore", "FsspecStore", "ObstoreStore", "StoreLike", "as_store"]
+
+StoreLike: TypeAlias = Any
+"""A Store, an fsspec file system, an obstore store, a folder, an archive's address, or None for the public bucket."""
+
+_PARALLEL = 16  # threads that read from a file system
+
+
+def as_store(store: StoreLike = None) -> Store:
+    """Return `store` as a `Store`; None stands for the public bucket or what ``HST_CLOUD_ENDPOINT`` names.
+
+    Raises
+    ------
+    ProductNameError
+        It is nothing that bytes can be read from.
+    """
+    if store is None:
+        return public_store()
+    if isinstance(store, Path) or (isinstance(store, str) and "://" not in store):
+        return FolderStore(store)
+    if isinstance(store, str):
+        return HTTPStore(endpoints(store).bucket)
+    if hasattr(store, "read") and hasattr(store, "listings"):
+        return store  # type: ignore[no-any-return]  # a Store by shape
+    if hasattr(store, "_strip_protocol") and hasattr(store, "cat_file"):
+        return FsspecStore(store)
+    if type(store).__module__.startswith("obstore"):
+        return ObstoreStore(store)
+    message = (
+        f"{store!r} is nothing to read from: expected a Store, an fsspec file system, an obstore store, a folder, "
+        "or the address of an archive"
+    )
+    raise ProductNameError(message)
+
+
+# --- A folder --------------------------------------------------------------------------------------------------------
+
+
+class FolderStore:
+    """A local folder laid out like the bucket."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.traffic = Traffic()
+
+    def __repr__(self) -> str:
+        return f"FolderStore({str(self.folder)!r})"
+
+    def address(self, key: str) -> str:
+        """Return the path of `key`."""
+        return str(self.folder / key)
+
+    def read(self, key: str, ranges: Sequence[ByteRange], *, etag: str | None = None) -> list[Piece]:
+        """Return the bytes of every range: see `Store.read`."""
+        path = self._path(key)
+        try:
+            with path.open("rb") as file:
+                version = _fingerprint(os.fstat(file.fileno()))
+                if etag is not None and version != etag:
+                    raise _changed(str(path), key, etag, version)
+                size = os.fstat(file.fileno()).st_size
+                pieces = [Piece(os.pread(file.fileno(), r.size, r.start), size, version) for r in ranges]
+                after = _fingerprint(os.fstat(file.fileno()))
+        except OSError as error:
+            raise _translated(error, str(path), key) from error
+        if after != version:
+            raise _changed(str(path), key, version, after)
+        self.traffic.requests += len(ranges)
+        self.traffic.bytes += sum(len(p.data) for p in pieces)
+        return pieces
+
+    def listings(self, prefixes: Sequence[str]) -> list[list[ListedObject]]:
+        """Return the files whose paths begin with each prefix: see `Store.listings`."""
+        self.traffic.requests += len(prefixes)
+        return [self._listing(prefix) for prefix in prefixes]
+
+    def _listing(self, prefix: str) -> list[ListedObject]:
+        parent = self._path(prefix.rpartition("/")[0]) if "/" in prefix else self.folder
+        found = []
+        for path in sorted(p for p in parent.rglob("*") if p.is_file()):
+            key = path.relative_to(self.folder).as_posix()
+            if key.startswith(prefix):
+                stat = path.stat()
+                found.append(ListedObject(key, stat.st_size, _fingerprint(stat)))
+        return found
+
+    def _path(self, key: str) -> Path:
+        path = self.folder / key
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            message = f"{key!r} leads out of the folder {self.folder}"
+            raise ProductNameError(message, key=key)
+        return path
+
+
+def _fingerprint(stat: os.stat_result) -> str:
+    return f"{stat.st_ino:x}-{stat.st_mtime_ns:x}-{stat.st_size:x}"
+
+
+# --- fsspec ----------------------------------------------------------------------------------------------------------
+
+
+class FsspecStore:
+    """Objects of an fsspec file system.
+
+    Parameters
+    ----------
+    fs : fsspec.AbstractFileSystem
+        The file system, with its own settings and credentials.
+    root : str, optional
+        What stands before the keys there: the bucket's name by default.
+    """
+
+    def __init__(self, fs: Any, root: str = BUCKET) -> None:
+        self.fs = fs
+        self.root = root.rstrip("/")
+        self.traffic = Traffic()
+
+    def __repr__(self) -> str:
+        return f"FsspecStore({self.fs!r}, {self.root!r})"
+
+    def address(self, key: str) -> str:
+        """Return the path of `key` with its protocol."""
+        return str(self.fs.unstrip_protocol(self._path(key)))
+
+    def read(self, key: str, ranges: Sequence[ByteRange], *, etag: str | None = None) -> list[Piece]:
+        """Return the bytes of every range: see `Store.read`.
+
+        Notes
+        -----
+        Requests: with s3fs one for each range; else one more before the first batch and one after each.
+        """
+        try:
+            pieces = self._read_s3(key, ranges, etag) if hasattr(self.fs, "_call_s3") else self._read(key, ranges, etag)
+        except StoreError:
+            raise
+        except Exception as error:  # what a file system raises is its own affair
+            raise _translated(error, self.address(key), key) from error
+        self.traffic.bytes += sum(len(p.data) for p in pieces)
+        return one_version(key, pieces, self.address(key))
+
+    def _read_s3(self, key: str, ranges: Sequence[ByteRange], etag: str | None) -> list[Piece]:
+        """Read through s3fs's own call of S3, which takes conditions and shows the answer's headers."""
+        from fsspec.asyn import sync  # noqa: PLC0415  # only who passes a file system needs it
+
+        bucket, _, path = self._path(key).partition("/")
+        condition = {} if etag is None else {"IfMatch": f'"{etag}"'}
+
+        async def one(wanted: ByteRange) -> Piece:
+            where = f"bytes={wanted.start}-{wanted.stop - 1}"
+            answer = await self.fs._call_s3("get_object", Bucket=bucket, Key=path, Range=where, **condition)  # noqa: SLF001
+            data = await answer["Body"].read()
+            answer["Body"].close()
+            size = int(answer.get("ContentRange", f"/{len(data)}").rpartition("/")[2])
+            return Piece(data, size, answer["ETag"].strip('"'))
+
+        async def every() -> list[Piece]:
+            return list(await asyncio.gather(*[one(r) for r in ranges]))
+
+        self.traffic.requests += len(ranges)
+        pieces: list[Piece] = sync(self.fs.loop, every)
+        return pieces
+
+    def _read(self, key: str, ranges: Sequence[ByteRange], etag: str | None) -> list[Piece]:
+        path = self._path(key)
+        size, version = self._version(path)
+        if etag is not None and version != etag:
+            raise _changed(self.address(key), key, etag, version)
+        inside = [ByteRange(r.start, min(r.stop, size)) for r in ranges]
+        self.traffic.requests += len(ranges)
+        with ThreadPoolExecutor(_PARALLEL) as threads:
+            read = functools.partial(self._cat, path)
+            data = list(threads.map(read, inside))
+        after = self._version(path)
+        if after != (size, version):
+            raise _changed(self.address(key), key, version, after[1])
+        return [Piece(d, size, version) for d in data]
+
+    def _cat(self, path: str, wanted: ByteRange) -> bytes:
+        if wanted.size <= 0:
+            return b""
+        data: bytes = self.fs.cat_file(path, start=wanted.start, end=wanted.stop)
+        if len(data) != wanted.size:
+            message = f"{path} gave {len(data)} bytes where {wanted.size} were asked for at {wanted.start}"
+            raise StoreUnavailableError(message)
+        return data
+
+    def _version(self, path: str) -> tuple[int, str]:
+        self.traffic.requests += 1
+        self.fs.invalidate_cache(self.fs._parent(path))  # noqa: SLF001
+        info = self.fs.info(path)
+        told = [info.get(k) for k in ("ETag", "etag", "mtime", "LastModified", "created", "ino")]
+        return int(info["size"]), "-".join(str(t).strip('"') for t in told if t is not None)
+
+    def listings(self, prefixes: Sequence[str]) -> list[list[ListedObject]]:
+        """Return the objects below each prefix: see `Store.listings`. Requests: as the file system needs."""
+        self.traffic.requests += len(prefixes)
+        with ThreadPoolExecutor(_PARALLEL) as threads:
+            return list(threads.map(self._listing, prefixes))
+
+    def _listing(self, prefix: str) -> list[ListedObject]:
+        root = f"{self.root}/" if self.root else ""
+        try:
+            found = self.fs.find(root + prefix.rpartition("/")[0], detail=True)
+        except FileNotFoundError:
+            return []
+        objects = []
+        for path, info in sorted(found.items()):
+            key = path.lstrip("/").removeprefix(root.lstrip("/"))
+            if key.startswith(prefix):
+                etag = info.get("ETag")
+                objects.append(ListedObject(key, int(info["size"]), etag.strip('"') if etag else None))
+        return objects
+
+    def _path(self, key: str) -> str:
+        return f"{self.root}/{key}" if self.root else key
+
+
+# --- obstore ---------------------------------------------------------------------------------------------------------
+
+
+class ObstoreStore:
+    """Objects of an obstore store whose root is the bucket.
+
+    Its blocking calls do not notice Ctrl-C, so its asynchronous ones are awaited on the private loop.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.traffic = Traffic()
+
+    def __repr__(self) -> str:
+        return f"ObstoreStore({self.store!r})"
+
+    def address(self, key: str) -> str:
+        """Return the store's own description with `key`."""
+        return f"{self.store!r}/{key}"
+
+    def read(self, key: str, ranges: Sequence[ByteRange], *, etag: str | None = None) -> list[Piece]:
+        """Return the bytes of every range: see `Store.read`."""
+        self.traffic.requests += len(ranges)
+
+        async def one(wanted: ByteRange) -> Piece:
+            options: dict[str, Any] = {"range": (wanted.start, wanted.stop)}
+            if etag is not None:
+                options["if_match"] = f'"{etag}"'
+            answer = await self.store.get_async(key, options=options)
+            version = answer.meta.get("e_tag")
+            data = bytes(await answer.bytes_async())
+            return Piece(data, int(answer.meta["size"]), version.strip('"') if version else None)
+
+        async def every() -> list[Piece]:
+            return list(await asyncio.gather(*[one(r) for r in ranges]))
+
+        try:
+            pieces = loop.run(every())
+        except Exception as error:  # obstore raises its own tree, and builtins
+            raise _translated(error, self.address(key), key) from error
+        self.traffic.bytes += sum(len(p.data) for p in pieces)
+        return one_version(key, pieces, self.address(key))
+
+    def listings(self, prefixes: Sequence[str]) -> list[list[ListedObject]]:
+        """Return the objects below each prefix: see `Store.listings`."""
+        self.traffic.requests += len(prefixes)
+
+        async def one(prefix: str) -> list[ListedObject]:
+            # obstore's prefixes end at a slash, S3's anywhere.
+            found = await self.store.list(prefix.rpartition("/")[0]).collect_async()
+            return [
+                ListedObject(o["path"], int(o["size"]), o["e_tag"].strip('"') if o["e_tag"] else None)
+                for o in found
+                if o["path"].startswith(prefix)
+            ]
+
+        async def every() -> list[list[ListedObject]]:
+            return list(await asyncio.gather(*[one(p) for p in prefixes]))
+
+        return loop.run(every())
+
+
+# --- Errors ----------------------------------------------------------------------------------------------------------
+
+
+def _changed(address: str, key: str, expected: str, found: str) -> ObjectChangedError:
+    message = (
+        f"{address} was replaced since it was first read: expected version {expected}, found {found}. Open it again."
+    )
+    return ObjectChangedError(message, key=key)
+
+
+def _translated(error: Exception, address: str, key: str) -> StoreError:
+    """Return what a foreign error means here; the first line of its text is kept."""
+    said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    name = type(error).__name__
+    text = str(error)
+    if isinstance(error, StoreError):
+        return error
+    if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+        return ObjectNotFoundError(f"{address} does not exist ({said})", key=key)
+    if isinstance(error, PermissionError):
+        return AccessDeniedError(f"{address} may not be read ({said})", key=key)
+    if name == "PreconditionError" or "PreconditionFailed" in text or "pre-condition" in text.lower():
+        return ObjectChangedError(f"{address} was replaced since it was first read ({said}). Open it again.", key=key)
+    return StoreUnavailableError(f"{address} could not be read ({said})", key=key)
