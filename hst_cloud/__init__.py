@@ -1,3 +1,38 @@
-"""The public Hubble archive in the cloud, as if it were a local disk."""
+"""The public Hubble archive in the cloud, as if it were a local disk.
 
-__all__: list[str] = []
+::
+
+    import hst_cloud as hst
+
+    observations = hst.search("M 51", instrument="ACS/WFC", filters="F814W")
+    files = hst.products(observations, suffix="drc")
+    with hst.open(files[0]) as hdul:
+        box = hdul["SCI"].section[2000:2200, 2000:2200]
+
+The promise is what ``__all__`` names here, and the documented modules `hst_cloud.errors`, `hst_cloud.plots` and
+`hst_cloud.testing`. Everything else may change.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from types import ModuleType
+
+from hst_cloud import errors
+from hst_cloud.archive.mast import products, search
+from hst_cloud.archive.resolve import resolve
+from hst_cloud.fits.reader import open  # noqa: A004  # read as hst_cloud.open, like astropy's fits.open
+from hst_cloud.values import Product
+
+__all__ = ["Product", "errors", "open", "products", "resolve", "search"]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import `hst_cloud.testing` and `hst_cloud.plots` when they are first named."""
+    if name in {"plots", "testing"}:
+        return importlib.import_module(f"{__name__}.{name}")
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

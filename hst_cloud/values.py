@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from astropy.table import Row
 
-__all__ = ["ByteRange", "Product", "ProductLike", "Status"]
+__all__ = ["ByteRange", "Product", "ProductLike", "Progress", "Status"]
 
 Status: TypeAlias = Literal["in_cloud", "missing", "exclusive", "not_mirrored", "unverified"]
 """What is known of a product's place in the bucket.
@@ -61,6 +61,18 @@ class Product:
     def __repr__(self) -> str:
         size = "size unknown" if self.size is None else f"{self.size / 1e6:.3g} MB"
         return f"Product({self.filename!r}, {size}, {self.status})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a call has come; given to the callable that the caller passes as ``progress``."""
+
+    what: str
+    """What is counted, in the plural: ``observations``."""
+    done: int
+    """How many of them are done."""
+    total: int | None = None
+    """How many there are; None where nobody knows yet."""
 
 
 ProductLike: TypeAlias = "Product | Row | str"

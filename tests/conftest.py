@@ -8,8 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
-
-SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+from support import SHARED_DATA
 
 
 def pytest_collection_modifyitems(config, items):

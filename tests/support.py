@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 from hypothesis import strategies as st
 
 from hst_cloud.store.adapters import FolderStore
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+"""Real files beside the checkout, where there are any."""
 
 DTYPES = ["u1", "i2", "u2", "i4", "u4", "i8", "f4", "f8"]
 

@@ -55,6 +55,7 @@ def _suffixes(*rows: tuple[str, str, Kind, int]) -> tuple[Suffix, ...]:
 # Files that every instrument has: HST Data Handbook 2.2.
 _COMMON = _suffixes(
     ("trl", "trailer: the log of the processing", "text", 1),
+    ("log", "log of the processing, as plain text", "text", 1),
     ("spt", "support, planning and telemetry", "support", 1),
     ("asn", "association table", "table", 1),
     ("jit", "jitter: pointing every 3 seconds", "table", 1),
@@ -187,10 +188,11 @@ def instrument_of(rootname: str) -> str:
 def suffixes_of(instruments: tuple[str, ...] = ()) -> dict[str, Suffix]:
     """Return the vocabulary of suffixes of `instruments` (of all five when empty), by name.
 
-    Where instruments share a name, the first one's meaning is given.
+    Where instruments share a name, the first one's meaning is given. Instruments other than the five have no
+    vocabulary here and add nothing.
     """
     found: dict[str, Suffix] = {}
-    for name in instruments or tuple(INSTRUMENTS):
-        for suffix in INSTRUMENTS[name].suffixes:
+    for instrument in [INSTRUMENTS[name] for name in instruments or INSTRUMENTS if name in INSTRUMENTS]:
+        for suffix in instrument.suffixes:
             found.setdefault(suffix.name, suffix)
     return found

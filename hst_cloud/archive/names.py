@@ -9,6 +9,7 @@ HST names its files ``ipppssoot_suffix.fits``: instrument, program, visit, obser
 From the name alone the observation is its rootname, except that
 
 - the products within an association (last character 1-9 or a-e) lie in the association's folder (last character 0);
+- an exposure lies in its own folder even where a service lists it under its association;
 - a jitter file of one exposure (``ipppssooj_jit.fits``) lies in the exposure's folder, whose last character the
   name does not tell: no key without the obs_id or a listing;
 - HAP, HLA and HLSP products are not in the public bucket.
@@ -19,8 +20,9 @@ what does not match never reaches a key or a path.
 
 from __future__ import annotations
 
+import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from hst_cloud.archive.instruments import INSTRUMENTS, LETTERS
@@ -48,15 +50,23 @@ _ROOTNAME = re.compile(r"[a-z][a-z0-9]{8}")
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+=-]*(\.[A-Za-z0-9_+=-]+)+")
 _DATASET_FILE = re.compile(r"([a-z][a-z0-9]{8})(?:_([a-z0-9_]+))?\.([a-z0-9.]+)")
 _SEGMENT = re.compile(r"[A-Za-z0-9_+=-][A-Za-z0-9_.+=-]*")
+_OURS = frozenset("".join(instrument.letters for instrument in INSTRUMENTS.values()))
 _LONGEST = 255  # bytes in a file name on the file systems that people have
+SOURCES = "mnopqrst"  # last characters of exposures: HST Data Handbook 2.2, table 2.1, "source of transmission"
+
+# HLA numbers its images within a visit and filter, or not; HAP has ipppss there instead. As MAST's product lists show:
+# hst_12058_01_wfc3_uvis_f275w_01_drz.fits (HLA), hst_16912_02_acs_wfc_f606w_jety02_drc.fits (HAP).
+_LEGACY = re.compile(
+    r"hst_[0-9]{4,5}_[a-z0-9]{2}_(?:acs|wfc3|wfpc2|nic|nicmos|stis)_[a-z0-9]+_[a-z0-9-]+(?:_[0-9]{2})?_[a-z0-9-]+\..+"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Name:
     """What a file name says."""
 
-    filename: str
-    """The name itself, lower case for pipeline products."""
+    filename: str = ""
+    """The name itself, in lower case but for HLSP and other files; empty where a URI does not tell it."""
     collection: Collection
     """Who made the file."""
     rootname: str = ""
@@ -69,6 +79,8 @@ class Name:
 
 def is_rootname(text: str) -> bool:
     """Tell whether `text`, in any case, is ``ipppssoot`` of an instrument that HST has had."""
+    if not text.isascii():  # lower() makes plain letters of some that only look alike, as of the Kelvin sign
+        return False
     text = text.lower()
     return _ROOTNAME.fullmatch(text) is not None and text[0] in LETTERS
 
@@ -83,12 +95,16 @@ def dataset_folder(rootname: str) -> str:
     last = rootname[-1]
     if last in "jx":  # jitter and OCX files take the place of the source letter
         return ""
-    ours = any(rootname[0] in i.letters for i in INSTRUMENTS.values())
-    if last in ("123456789abcde" if ours else "123456789"):
+    if last in ("123456789abcde" if rootname[0] in _OURS else "123456789"):
         return rootname[:-1] + "0"
     return rootname
 
 
+def _is_filename(text: str) -> bool:
+    return len(text) <= _LONGEST and _FILENAME.fullmatch(text) is not None
+
+
+@functools.lru_cache(maxsize=1024)  # several stages ask of the same name
 def parse_filename(filename: str) -> Name:
     """Read what `filename` says of itself.
 
@@ -97,7 +113,7 @@ def parse_filename(filename: str) -> Name:
     ProductNameError
         The name holds a path, a control character, or anything else that no file of the archive has.
     """
-    if len(filename) > _LONGEST or not _FILENAME.fullmatch(filename):
+    if not _is_filename(filename):
         message = (
             f"{filename[:80]!r} is no file name of the archive: expected letters, digits and '_', '-', '+', '=', "
             "and an extension, such as 'jbqf03gjq_flc.fits'"
@@ -105,8 +121,8 @@ def parse_filename(filename: str) -> Name:
         raise ProductNameError(message)
     lower = filename.lower()
     if lower.startswith("hst_"):
-        # HLA and HAP share the pattern; HLA writes the visit's number of combined images as its last field: hst_..._01
-        return Name(filename=filename, collection="HAP", suffix=lower.partition(".")[0].rpartition("_")[2])
+        maker: Collection = "HLA" if _LEGACY.fullmatch(lower) else "HAP"
+        return Name(filename=lower, collection=maker, suffix=lower.partition(".")[0].rpartition("_")[2])
     if lower.startswith("hlsp_"):
         return Name(filename=filename, collection="HLSP", suffix=lower.partition(".")[0].rpartition("_")[2])
     match = _DATASET_FILE.fullmatch(lower)
@@ -117,6 +133,7 @@ def parse_filename(filename: str) -> Name:
     )
 
 
+@functools.lru_cache(maxsize=1024)
 def parse_uri(uri: str) -> Name:
     """Read what a ``mast:`` URI says of its file.
 
@@ -127,17 +144,18 @@ def parse_uri(uri: str) -> Name:
     """
     scheme, _, path = uri.partition(":")
     collection, _, rest = path.partition("/")
-    if scheme != "mast" or not rest:
+    if scheme != "mast" or not rest or not uri.isascii() or not uri.isprintable():
         message = f"{uri[:120]!r} is no MAST URI: expected one such as 'mast:HST/product/jbqf03gjq_flc.fits'"
         raise ProductNameError(message, uri=uri)
     if collection == "HST" and rest.startswith("product/"):
         return parse_filename(rest.removeprefix("product/"))
-    name = parse_filename(re.split(r"[/=]", rest)[-1]) if collection == "HLSP" else None
-    if collection in {"HLA", "HLSP"}:
-        # HLA's URIs are calls of a script (mast:HLA/url/cgi-bin/getdata.cgi?dataset=...): the name is the last value
-        last = re.split(r"[/=]", rest)[-1]
-        filename = name.filename if name else (last if _FILENAME.fullmatch(last) else "")
-        return Name(filename=filename, collection="HLA" if collection == "HLA" else "HLSP")
+    last = re.split(r"[/=?&]", rest)[-1]
+    if collection == "HLSP":
+        return replace(parse_filename(last), collection="HLSP", rootname="", folder="")
+    if collection == "HLA":
+        # Calls of a script (mast:HLA/url/cgi-bin/getdata.cgi?dataset=...): the last value may or may not name a file.
+        name = parse_filename(last) if _is_filename(last) else Name(collection="HLA")
+        return replace(name, collection="HLA", rootname="", folder="")
     message = f"{uri[:120]!r} is not of HST: expected 'mast:HST/product/...', 'mast:HLA/...' or 'mast:HLSP/...'"
     raise ProductNameError(message, uri=uri)
 
@@ -150,7 +168,8 @@ def key_of(name: Name, obs_id: str = "") -> str:
     name : Name
         What the file name says.
     obs_id : str, optional
-        MAST's ``obs_id`` of the product's row, in any case. It decides where the name does not.
+        MAST's ``obs_id`` of the product's row, in any case. It decides for all but exposures, whose folder is their
+        own whatever association they are listed under.
 
     Raises
     ------
@@ -167,7 +186,8 @@ def key_of(name: Name, obs_id: str = "") -> str:
                 f"expected one whose name begins with {name.rootname[:6]!r}"
             )
             raise ProductNameError(message)
-        folder = dataset_folder(obs_id) or folder
+        if name.rootname[-1] not in SOURCES:
+            folder = dataset_folder(obs_id) or folder
     return f"{PREFIX}/{folder[:4]}/{folder}/{name.filename}" if folder else ""
 
 

@@ -6,11 +6,11 @@ and ``reason`` that every row of products carries.
 
 from __future__ import annotations
 
-from hst_cloud.archive.names import key_of, parse_filename, parse_uri
+from hst_cloud.archive.names import Collection, key_of, parse_filename, parse_uri
 from hst_cloud.errors import ProductNameError
 from hst_cloud.values import Status
 
-__all__ = ["place"]
+__all__ = ["collection_of", "place"]
 
 _MAKERS = {
     "HAP": "a Hubble Advanced Product",
@@ -19,7 +19,26 @@ _MAKERS = {
 }
 
 
-def place(uri: str, obs_id: str = "", rights: str = "") -> tuple[str, Status, str]:
+def collection_of(uri: str, filename: str = "", project: str = "", obs_collection: str = "") -> Collection:
+    """Return who made a product; what nobody else claims is of the calibration pipelines (``CAL``).
+
+    Parameters
+    ----------
+    uri, filename, project, obs_collection : str
+        MAST's columns ``dataURI``, ``productFilename``, ``project`` and ``obs_collection``; one observation's list
+        of products mixes them (tests replay such a list).
+    """
+    if uri.startswith("mast:HLA/") or obs_collection == "HLA" or project == "HLA":
+        return "HLA"
+    lower = (filename or uri.rpartition("/")[2]).lower()
+    if uri.startswith("mast:HLSP/") or obs_collection == "HLSP" or lower.startswith("hlsp_"):
+        return "HLSP"
+    if project.startswith("HAP") or lower.startswith("hst_"):
+        return "HAP"
+    return "CAL"
+
+
+def place(uri: str, obs_id: str = "", rights: str = "", collection: Collection = "CAL") -> tuple[str, Status, str]:
     """Return the ``key``, ``status`` and ``reason`` of a product, by rule alone.
 
     Parameters
@@ -30,6 +49,8 @@ def place(uri: str, obs_id: str = "", rights: str = "") -> tuple[str, Status, st
         MAST's ``obs_id`` of the product's row, in any case; empty where it is not known.
     rights : str, optional
         MAST's ``dataRights`` of the product's row; empty where it is not known, which is taken as public.
+    collection : str, optional
+        Who made the file where more than the name is known (`collection_of`); the name can only add to it.
 
     Returns
     -------
@@ -41,22 +62,20 @@ def place(uri: str, obs_id: str = "", rights: str = "") -> tuple[str, Status, st
     reason : str
         Why, for a person; empty for a public product whose key the rule tells.
     """
+    made = _MAKERS.get(collection)
     try:
         name = parse_uri(uri) if uri.startswith("mast:") else parse_filename(uri)
-        key = key_of(name, obs_id.strip())
+        made = made or _MAKERS.get(name.collection)
+        key = "" if made else key_of(name, obs_id.strip())
     except ProductNameError as err:
         return "", "unverified", str(err)
     if rights.strip() and rights.strip().upper() != "PUBLIC":
-        return (
-            key,
-            "exclusive",
-            f"MAST says {rights.strip()[:40]!r}: not public before its release date (t_obs_release)",
-        )
-    if name.collection in _MAKERS:
-        return "", "not_mirrored", f"{_MAKERS[name.collection]}; the public bucket does not hold these, MAST does"
+        return key, "exclusive", f"MAST says {rights.strip()[:40]!r}: not public before its release date"
+    if made:
+        return "", "not_mirrored", f"{made}; the public bucket does not hold these, MAST does"
     if key:
         return key, "unverified", ""
     if name.collection == "CAL":
-        reason = f"the name of {name.filename} does not tell the exposure whose folder holds it; its obs_id or a listing does"
+        reason = f"the name of {name.filename} does not tell in which exposure's folder it lies; its obs_id would"
         return "", "unverified", reason
     return "", "unverified", f"{name.filename or uri[:120]!r} is no pipeline product of HST, so no rule tells its key"

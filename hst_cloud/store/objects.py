@@ -2,68 +2,42 @@
 
 A store reads batches of byte ranges and lists batches of prefixes; one batch is one round trip.
 `HTTPStore` sends anonymous, unsigned HTTPS requests, which is all that the public bucket asks for.
-It is the only thing in this package that knows the HTTP engine (``docs/decisions/engine.rst`` says why this one).
-
-Sources: Amazon S3 API Reference (GetObject, ListObjectsV2, "Error responses"); RFC 9110 sections 13 and 14.
+It is the only thing in this package that knows the HTTP engine (``docs/decisions/engine.rst`` says why this one);
+what the answers mean is `hst_cloud.store.s3`'s knowledge, how often to ask that of `hst_cloud.store.policy`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import re
-import weakref
-from collections.abc import Callable, Coroutine, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
-from xml.etree import ElementTree as ET
 
 import aiohttp
 from yarl import URL
 
-from hst_cloud.errors import (
-    AccessDeniedError,
-    ObjectChangedError,
-    ObjectNotFoundError,
-    StoreError,
-    StoreUnavailableError,
-    ThrottledError,
-    WrongRegionError,
-)
+from hst_cloud.errors import ObjectChangedError
 from hst_cloud.settings import endpoints
 from hst_cloud.store import loop
-from hst_cloud.store.policy import RETRIED, S3, Clock, Policy
+from hst_cloud.store.policy import S3, Clock, Policy
+from hst_cloud.store.s3 import Answer, Body, ListedObject, Piece, Question, Unusable, beyond_end, listing_page, verdict
 from hst_cloud.values import ByteRange
 
-__all__ = ["HTTPStore", "ListedObject", "Piece", "Store", "Traffic", "public_store"]
+__all__ = ["HTTPStore", "ListedObject", "Piece", "Store", "Traffic", "one_version", "public_store"]
 
 T = TypeVar("T")
 
-# Requests of one store at a time; docs/decisions/engine.rst.
-IN_FLIGHT = 64
+_log = logging.getLogger("hst_cloud.store")
 
-
-class Piece(NamedTuple):
-    """The bytes of one range, and what the answer told of the whole object."""
-
-    data: bytes
-    """The bytes; fewer than asked for where the object ends earlier."""
-    size: int
-    """Bytes of the whole object."""
-    etag: str | None
-    """The object's version, without quotes; None where the store has none."""
-
-
-class ListedObject(NamedTuple):
-    """One line of a listing."""
-
-    key: str
-    """Object key."""
-    size: int
-    """Bytes."""
-    etag: str | None
-    """The object's version, without quotes."""
+# Bytes of an answer without the bytes asked for that are looked at: S3's errors have some hundreds.
+ERROR_SIZE = 64 * 1024
+# Bytes of a page of a listing: 1,000 keys of 1,024 bytes at most, their other fields, and escapes.
+PAGE_SIZE = 16 * 1024 * 1024
+# Pages of one listing: a million keys below one prefix are no visit, but a server that turns in circles.
+PAGES = 1000
 
 
 @dataclass(slots=True)
@@ -125,18 +99,22 @@ def one_version(key: str, pieces: Sequence[Piece], address: str) -> list[Piece]:
     ObjectChangedError
         They are not.
     """
-    seen = {(piece.size, piece.etag) for piece in pieces}
-    if len(seen) > 1:
-        found = " and ".join(f"{size} bytes with ETag {etag}" for size, etag in sorted(seen, key=str))
+    # A range behind the end is refused, and a refusal may name no version; the size must agree all the same.
+    versions = {piece.etag for piece in pieces if piece.data or piece.etag is not None}
+    if len(versions) > 1 or len({piece.size for piece in pieces}) > 1:
+        seen = sorted({(piece.size, piece.etag) for piece in pieces}, key=str)
+        found = " and ".join(f"{size} bytes with ETag {etag}" for size, etag in seen)
         message = f"{address} was replaced while it was being read: found {found}. Open it again."
         raise ObjectChangedError(message, key=key)
-    return list(pieces)
+    etag = next(iter(versions), None)
+    return [piece._replace(etag=etag) for piece in pieces]
 
 
 class HTTPStore:
     """Objects below one address, read by anonymous HTTP range requests.
 
-    Constructing one sends nothing. It may be shared by threads, and used after a fork.
+    Constructing one sends nothing. It may be shared by threads, pickled, and used after a fork.
+    Connections and the bound on requests in flight are the process's: all stores share them.
 
     Parameters
     ----------
@@ -145,130 +123,155 @@ class HTTPStore:
     url : callable, optional
         Makes the address of a key; by default the key is appended to `root`.
     policy : Policy, optional
-        Time-outs and tries.
+        Time-outs, tries, and requests in flight.
+
+    Notes
+    -----
+    Neither credentials nor proxies are taken from the environment, and no redirect is followed.
     """
 
     def __init__(self, root: str, *, url: Callable[[str], str] | None = None, policy: Policy = S3) -> None:
         self.root = root.rstrip("/")
         self.traffic = Traffic()
-        self._url = url or (lambda key: f"{self.root}/{quote(key)}")
+        self._url = url
         self._policy = policy
-        self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Session] = weakref.WeakKeyDictionary()
 
     def __repr__(self) -> str:
         return f"HTTPStore({self.root!r})"
 
     def address(self, key: str) -> str:
         """Return the URL of `key`."""
-        return self._url(key)
+        return self._url(key) if self._url else f"{self.root}/{quote(key)}"
 
     def read(self, key: str, ranges: Sequence[ByteRange], *, etag: str | None = None) -> list[Piece]:
         """Return the bytes of every range: see `Store.read`."""
-        clock = Clock(self._policy)
+        if any(not 0 <= wanted.start < wanted.stop for wanted in ranges):
+            message = f"ranges of {key} must not be empty or negative, found {list(ranges)}"
+            raise ValueError(message)
+        size = sum(wanted.size for wanted in ranges)
+        clock = Clock(self._policy, self._policy.allowance(requests=len(ranges), size=size))
+        asked = [(Question(key, self.address(key), wanted), Body(wanted, etag)) for wanted in ranges]
 
         async def read_all() -> list[Piece]:
-            return await _together([self._read(key, r, etag, clock) for r in ranges])
+            return await _together([self._read(question, body, clock) for question, body in asked])
 
         return one_version(key, loop.run(read_all()), self.address(key))
 
     def listings(self, prefixes: Sequence[str]) -> list[list[ListedObject]]:
         """Return the objects below every prefix: see `Store.listings`."""
-        clock = Clock(self._policy)
+        clock = Clock(self._policy, self._policy.allowance(requests=len(prefixes), size=0))
 
         async def list_all() -> list[list[ListedObject]]:
             return await _together([self._list(prefix, clock) for prefix in prefixes])
 
         return loop.run(list_all())
 
-    async def _read(self, key: str, wanted: ByteRange, etag: str | None, clock: Clock) -> Piece:
-        headers = {"Range": f"bytes={wanted.start}-{wanted.stop - 1}"}
-        if etag is not None:
-            headers["If-Match"] = f'"{etag}"'
-        answer = await self._ask(self.address(key), headers, clock, key=key, expected=wanted)
-        if answer.status == 416:  # the range begins at or behind the end
-            match = re.fullmatch(r"bytes \*/(\d+)", answer.headers.get("Content-Range", ""))
-            if match is None:
-                # S3 tells the size in the error's body: <ActualObjectSize>
-                return Piece(b"", int(_s3_field(answer.body, "ActualObjectSize") or 0), etag)
-            return Piece(b"", int(match[1]), _unquoted(answer.headers.get("ETag")) or etag)
-        start, stop, size = _content_range(answer.headers.get("Content-Range", ""))
-        if (start, stop) != (wanted.start, min(wanted.stop, size)):
-            message = (
-                f"{self.address(key)} answered with other bytes than asked for: expected "
-                f"{wanted.start}-{min(wanted.stop, size) - 1}, found {answer.headers.get('Content-Range')!r}"
-            )
-            raise StoreUnavailableError(message, key=key)
-        found = _unquoted(answer.headers.get("ETag"))
-        if etag is not None and found is not None and found != etag:  # a server that ignores If-Match
-            raise _changed(self.address(key), key, etag, found)
-        return Piece(answer.body, size, found)
+    async def _read(self, question: Question, body: Body, clock: Clock) -> Piece:
+        async def take(response: aiohttp.ClientResponse) -> Piece:
+            if response.status != 206:
+                answer = await self._answer(response, ERROR_SIZE)
+                nothing = beyond_end(answer, body)
+                if nothing is None:
+                    raise verdict(answer, body)
+                return nothing
+            missing = body.begin(response.headers)
+            async for chunk in response.content.iter_any():
+                self.traffic.bytes += len(chunk)
+                missing -= len(chunk)
+                if missing < 0:
+                    break
+                body.add(chunk)
+            if missing:
+                if missing < 0:
+                    body.drop()
+                text = f"sent {'more' if missing < 0 else f'{missing} bytes less'} than its Content-Range says"
+                raise Unusable(text, again=True, headers=response.headers)
+            return body.piece()
+
+        try:
+            return await self._ask(question, body.headers, take, clock)
+        finally:
+            body.drop()
 
     async def _list(self, prefix: str, clock: Clock) -> list[ListedObject]:
+        async def take(response: aiohttp.ClientResponse) -> tuple[list[ListedObject], str]:
+            answer = await self._answer(response, PAGE_SIZE)
+            if answer.status != 200:
+                raise verdict(answer)
+            return listing_page(answer.body, prefix)
+
+        first = f"{self.root}?list-type=2&prefix={quote(prefix, safe='')}"
         found: list[ListedObject] = []
-        token = ""
+        url, tokens = first, {""}
         while True:
-            url = f"{self.root}?list-type=2&prefix={quote(prefix, safe='')}"
-            if token:
-                url += f"&continuation-token={quote(token, safe='')}"
-            answer = await self._ask(url, {}, clock, key=prefix)
-            page, token = _listing(answer.body, url)
+            page, token = await self._ask(Question(prefix, url), dict, take, clock)
             found += page
             if not token:
                 return found
+            if token in tokens or len(tokens) >= PAGES:
+                trouble = Unusable(f"gave a listing without end: {len(found)} keys on {len(tokens)} pages")
+                raise trouble.as_error(Question(prefix, url), tried=len(tokens), elapsed=clock.elapsed)
+            tokens.add(token)
+            url = f"{first}&continuation-token={quote(token, safe='')}"
 
     async def _ask(
-        self, url: str, headers: dict[str, str], clock: Clock, *, key: str, expected: ByteRange | None = None
-    ) -> _Answer:
-        """Send one request until it is answered for good: a 206 (200 for a listing), or a 416."""
-        session = await self._session()
-        good = 200 if expected is None else 206
+        self,
+        question: Question,
+        headers: Callable[[], Mapping[str, str]],
+        take: Callable[[aiohttp.ClientResponse], Awaitable[T]],
+        clock: Clock,
+    ) -> T:
+        """Send one request until `take` is content with an answer, the tries are spent, or time is up."""
+        session = loop.resource(_Session)
         tried = 0
         while True:
-            tried += 1
-            answer: _Answer | None = None
-            failure = ""
-            cause: Exception | None = None
             try:
-                async with session.slots:
-                    answer = await self._send(session.client, url, headers, clock.left)
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                failure, cause = _first_line(error), error
-            if answer is not None:
-                if answer.status == good or (answer.status == 416 and expected is not None):
-                    return answer
-                if answer.status not in RETRIED:
-                    raise _error_of(answer, url, key, headers, tried)
-                failure = f"HTTP {answer.status} {_s3_field(answer.body, 'Code')}".rstrip()
-            pause = clock.wait(tried, answer.headers.get("Retry-After") if answer else None)
-            if pause is None:
-                what = f" bytes {expected.start}-{expected.stop - 1}" if expected else ""
-                message = (
-                    f"no answer from {url}{what} after {tried} tries in {clock.elapsed:.1f} s (last: {failure}). "
-                    "Check the connection, or run 'hst-cloud doctor'."
-                )
-                kind = ThrottledError if answer is not None and answer.status in {429, 503} else StoreUnavailableError
-                request_id = answer.headers.get("x-amz-request-id") if answer else None
-                raise kind(message, key=key, url=url, attempts=tried, request_id=request_id) from cause
+                async with session.slots(self._policy):
+                    tried += 1
+                    return await self._send(session.client, question, headers(), take, clock)
+            except (Unusable, aiohttp.ClientError, TimeoutError, OSError) as error:
+                trouble = error if isinstance(error, Unusable) else _trouble(error)
+                pause = clock.wait(tried, trouble.headers.get("Retry-After")) if trouble.again else None
+                if pause is None:
+                    raise trouble.as_error(question, tried=tried, elapsed=clock.elapsed) from (
+                        None if trouble is error else error
+                    )
             await asyncio.sleep(pause)
 
-    async def _send(self, client: aiohttp.ClientSession, url: str, headers: dict[str, str], seconds: float) -> _Answer:
+    async def _send(
+        self,
+        client: aiohttp.ClientSession,
+        question: Question,
+        headers: Mapping[str, str],
+        take: Callable[[aiohttp.ClientResponse], Awaitable[T]],
+        clock: Clock,
+    ) -> T:
         self.traffic.requests += 1
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=self._policy.connect, sock_read=self._policy.read)
+        began, status = clock.elapsed, 0
+        limits = aiohttp.ClientTimeout(
+            total=clock.attempt, sock_connect=self._policy.connect, sock_read=self._policy.read
+        )
         # No redirect is followed: bytes of another host are not the bucket's.
-        async with client.get(
-            URL(url, encoded=True), headers=headers, allow_redirects=False, timeout=timeout
-        ) as response:
-            body = await response.read()
-            self.traffic.bytes += len(body)
-            return _Answer(response.status, response.headers, body)
+        try:
+            async with client.get(
+                URL(question.url, encoded=True), headers=headers, allow_redirects=False, timeout=limits
+            ) as response:
+                status = response.status
+                return await take(response)
+        finally:
+            _log.debug("GET %s: HTTP %d after %.0f ms", question, status, (clock.elapsed - began) * 1000)
 
-    async def _session(self) -> _Session:
-        running = asyncio.get_running_loop()
-        session = self._sessions.get(running)
-        if session is None:
-            session = self._sessions[running] = _Session()
-            loop.at_exit(session.client.close)
-        return session
+    async def _answer(self, response: aiohttp.ClientResponse, most: int) -> Answer:
+        """Read an answer as far as `most` bytes; what lies behind is never received."""
+        parts: list[bytes] = []
+        left = most
+        async for chunk in response.content.iter_any():
+            self.traffic.bytes += len(chunk)
+            parts.append(chunk[:left])
+            left -= len(chunk)
+            if left <= 0:
+                break
+        return Answer(response.status, response.headers, b"".join(parts))
 
 
 @functools.lru_cache(maxsize=16)
@@ -281,124 +284,48 @@ def public_store() -> HTTPStore:
     return _store_at(endpoints().bucket)
 
 
-class _Answer(NamedTuple):
-    status: int
-    headers: Any  # aiohttp's case-insensitive mapping
-    body: bytes
+def _client() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),  # the slots bound the connections
+        headers={"Accept-Encoding": "identity", "User-Agent": "hst_cloud"},
+        auto_decompress=False,  # an object is what is stored, whatever Content-Encoding its metadata name
+        trust_env=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
 
 
 @dataclass(slots=True)
 class _Session:
-    """A client of one event loop. Neither proxies nor credentials are taken from the environment."""
+    """The connections of one event loop, and the bounds on requests in flight: one for each kind of service."""
 
-    client: aiohttp.ClientSession = field(
-        default_factory=lambda: aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=IN_FLIGHT, ttl_dns_cache=60),
-            headers={"Accept-Encoding": "identity", "User-Agent": "hst_cloud"},
-            auto_decompress=False,
-            trust_env=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-    )
-    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
+    client: aiohttp.ClientSession = field(default_factory=_client)
+    bounds: dict[Policy, asyncio.Semaphore] = field(default_factory=dict)
+
+    def slots(self, policy: Policy) -> asyncio.Semaphore:
+        return self.bounds.setdefault(policy, asyncio.Semaphore(policy.in_flight))
+
+    async def close(self) -> None:
+        await self.client.close()
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run all of `work` at once; the first failure cancels the rest and is raised as itself."""
+    """Run all of `work` at once; the first failure cancels the rest, waits for it, and is raised as itself."""
     tasks = [asyncio.ensure_future(w) for w in work]
     try:
         return list(await asyncio.gather(*tasks))
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def _unquoted(etag: str | None) -> str | None:
-    return etag.removeprefix("W/").strip('"') if etag else None
-
-
-def _content_range(text: str) -> tuple[int, int, int]:
-    """Return start, stop (exclusive) and the object's size of a Content-Range header; RFC 9110, 14.4."""
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", text)
-    if match is None:
-        return -1, -1, -1
-    return int(match[1]), int(match[2]) + 1, int(match[3])
-
-
-def _listing(body: bytes, url: str) -> tuple[list[ListedObject], str]:
-    """Return the objects of one page of ListObjectsV2 and the token of the next page, empty at the end."""
-    try:
-        root = ET.fromstring(body)  # noqa: S314  # expat 2.4.1 and later bound entity expansion
-    except ET.ParseError as error:
-        message = f"the listing at {url} is no XML: {error}; found {body[:80]!r}"
-        raise StoreUnavailableError(message, url=url) from error
-    space = root.tag.partition("}")[0] + "}" if root.tag.startswith("{") else ""
-    page = [
-        ListedObject(
-            entry.findtext(f"{space}Key") or "",
-            int(entry.findtext(f"{space}Size") or 0),
-            _unquoted(entry.findtext(f"{space}ETag")),
-        )
-        for entry in root.iter(f"{space}Contents")
-    ]
-    return page, root.findtext(f"{space}NextContinuationToken") or ""
-
-
-def _s3_field(body: bytes, name: str) -> str:
-    """Return one field of S3's XML error, empty where there is none."""
-    try:
-        return ET.fromstring(body).findtext(name) or ""  # noqa: S314
-    except ET.ParseError:
-        return ""
-
-
-def _changed(address: str, key: str, expected: str, found: str | None) -> ObjectChangedError:
-    message = (
-        f"{address} was replaced since it was first read: expected ETag {expected}, "
-        f"found {found or 'another'}. Open it again."
-    )
-    return ObjectChangedError(message, key=key)
-
-
-def _error_of(answer: _Answer, url: str, key: str, headers: dict[str, str], tried: int) -> StoreError:
-    """Translate an answer that no retry will mend."""
-    code, text = _s3_field(answer.body, "Code"), _s3_field(answer.body, "Message")
-    request_id = answer.headers.get("x-amz-request-id")
-    said = f"HTTP {answer.status} {code or ''}{': ' + text if text else ''}".strip()
-    known = {"key": key, "url": url, "request_id": request_id}
-    match answer.status:
-        case 404 if code == "NoSuchBucket":
-            return ObjectNotFoundError(f"there is no bucket at {url} ({said})", attempts=tried, **known)
-        case 404:
-            return ObjectNotFoundError(
-                f"{url} does not exist ({said}). hst_cloud.resolve(..., verify=True) looks what there is.",
-                attempts=tried,
-                **known,
-            )
-        case 401 | 403:
-            return AccessDeniedError(
-                f"{url} may not be read anonymously ({said}); S3 says so too of keys that do not exist where "
-                "listing is not allowed. Exclusive-access data are not in the public bucket.",
-                attempts=tried,
-                **known,
-            )
-        case 412:
-            error = _changed(url, key, headers.get("If-Match", "").strip('"'), None)
-            error.url, error.request_id, error.attempts = url, request_id, tried
-            return error
-        case 301 | 302 | 307 | 308:
-            region = answer.headers.get("x-amz-bucket-region") or "another region"
-            return WrongRegionError(f"{url} is served from {region} ({said})", attempts=tried, **known)
-        case 200:
-            return StoreUnavailableError(
-                f"{url} ignored the byte range and sent the whole object ({len(answer.body)} bytes)",
-                attempts=tried,
-                **known,
-            )
-        case _:
-            return StoreUnavailableError(f"{url} answered with {said}", attempts=tried, **known)
+def _trouble(error: Exception) -> Unusable:
+    """Translate what the engine raises; the first line of its text is kept."""
+    said = (str(error).splitlines() or [""])[0]
+    name = type(error).__name__
+    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
+        advice = "The address or this machine's certificates (SSL_CERT_FILE) are wrong; nothing was read."
+        return Unusable(f"gave no trusted connection: {name}: {said}", advice=advice)
+    if isinstance(error, TimeoutError):
+        said = said or "took too long"
+    return Unusable(f"gave no answer: {name}: {said}", again=True)

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-__all__ = ["MAST", "RETRIED", "S3", "Clock", "Policy"]
+__all__ = ["MAST", "RETRIED", "S3", "THROTTLED", "Clock", "Policy"]
 
-RETRIED = frozenset({429, 500, 502, 503, 504})
+RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 """HTTP statuses after which the same request may succeed."""
+
+THROTTLED = frozenset({429, 503})
+"""Those of them that ask for fewer requests: S3's SlowDown is a 503."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,19 +27,31 @@ class Policy:
     connect: float
     """Seconds for a connection."""
     read: float
-    """Seconds without a byte."""
+    """Seconds without a byte, the wait for the first one included."""
     tries: int
     """Requests sent for one question, the first included."""
     deadline: float
-    """Seconds for one call of a verb, all tries and waits included."""
+    """Seconds for one call of a verb, all tries and waits included; a large call has more: see `allowance`."""
     base: float
     """Seconds that the first wait is drawn from."""
     longest: float
     """Seconds that any wait is drawn from at most."""
+    in_flight: int = 64
+    """Requests at a time, all calls and threads of the process together; the default is measured in
+    ``docs/decisions/engine.rst``."""
+    bytes_per_second: float = 100e3
+    """Bytes a second below which a call makes no progress: 1 Mbit/s, less than any link worth streaming over."""
+    requests_per_second: float = 20
+    """Requests a second below which a call makes no progress: 64 in flight, each of them taking 3 s."""
+
+    def allowance(self, *, requests: int, size: int) -> float:
+        """Return the seconds that a call of so many requests and bytes may take on top of the deadline."""
+        return requests / self.requests_per_second + size / self.bytes_per_second
 
 
-S3 = Policy(connect=3, read=10, tries=6, deadline=120, base=0.1, longest=5)
-MAST = Policy(connect=3, read=60, tries=4, deadline=600, base=0.5, longest=10)  # 600 s: MAST's own limit on a query
+S3 = Policy(connect=3, read=5, tries=6, deadline=120, base=0.1, longest=5)
+# 600 s: MAST's own limit on a query. 4 in flight: a database is behind it, not a fleet.
+MAST = Policy(connect=3, read=60, tries=4, deadline=600, base=0.5, longest=10, in_flight=4)
 
 
 @dataclass(slots=True)
@@ -44,18 +60,32 @@ class Clock:
 
     policy: Policy
     """What is granted."""
-    started: float = field(default_factory=time.monotonic)
-    """Reading of the monotonic clock at the start of the call."""
+    allowance: float = 0.0
+    """Seconds granted on top of the deadline: see `Policy.allowance`."""
+    now: Callable[[], float] = time.monotonic
+    """Tells the time in seconds; only differences count."""
+    draw: Callable[[float, float], float] = random.uniform
+    """Draws a number between two."""
+    started: float = field(init=False)
+    """When the call began."""
+
+    def __post_init__(self) -> None:
+        self.started = self.now()
 
     @property
     def elapsed(self) -> float:
         """Seconds since the call began."""
-        return time.monotonic() - self.started
+        return self.now() - self.started
 
     @property
     def left(self) -> float:
         """Seconds until the deadline; never negative."""
-        return max(0.0, self.policy.deadline - self.elapsed)
+        return max(0.0, self.policy.deadline + self.allowance - self.elapsed)
+
+    @property
+    def attempt(self) -> float:
+        """Seconds that one try may take: a body that drips is not waited for until the deadline."""
+        return min(self.left, self.policy.connect + self.policy.read + self.allowance)
 
     def wait(self, tried: int, retry_after: str | None = None) -> float | None:
         """Return the seconds to wait before the next try, or None if there shall be none.
@@ -70,7 +100,7 @@ class Clock:
         if tried >= self.policy.tries:
             return None
         # Full jitter: AWS Architecture Blog, "Exponential backoff and jitter" (2015)
-        seconds = random.uniform(0, min(self.policy.longest, self.policy.base * 2 ** (tried - 1)))  # noqa: S311
-        if retry_after is not None and retry_after.strip().isdigit():
+        seconds = self.draw(0, min(self.policy.longest, self.policy.base * 2 ** (tried - 1)))
+        if retry_after is not None and retry_after.isascii() and retry_after.strip().isdigit():
             seconds = max(seconds, float(retry_after))
         return seconds if seconds < self.left else None

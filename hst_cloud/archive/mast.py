@@ -1,0 +1,630 @@
+"""Ask MAST: which observations there are, which files they hold, where a name lies on the sky, where a file on disk.
+
+Observations and products come through ``astroquery``, which this module alone imports. Below it lies the session of
+`hst_cloud.archive.session`, with the time-outs, retries and deadline that astroquery does not have; before it the
+criteria are checked, because astroquery skips some of what it does not understand; after it the answers become tables
+of one shape (`hst_cloud.archive.tables`).
+
+Facts about astroquery 0.4.11 that this module rests on, each pinned by a test: it reads its server's address at
+import, so that an address is set on an instance; its cache of column configurations belongs to the class and does not
+know the address; constructing it sends nothing; it sends all obsids in one request.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import count
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import requests
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.table import Row, Table
+from astropy.time import Time
+from astroquery.exceptions import InvalidQueryError, RemoteServiceError
+from astroquery.mast import ObservationsClass
+
+from hst_cloud.archive import criteria as asking
+from hst_cloud.archive import selection
+from hst_cloud.archive.session import answer_of, clock_for, excerpt, new_session, patient, translated
+from hst_cloud.archive.tables import OBSERVATIONS, PRODUCTS, from_answers
+from hst_cloud.errors import ArchiveAnswerError, HSTCloudError, HSTCloudWarning, QueryError
+from hst_cloud.settings import endpoints
+from hst_cloud.store.policy import MAST, Clock
+from hst_cloud.values import Progress
+
+__all__ = ["lookup_name", "lookup_paths", "products", "search"]
+
+Watcher = Callable[[Progress], None]
+"""What is told how far a call has come."""
+
+PAGE = 50_000
+"""Rows a page: what astroquery asks for, and MAST gives."""
+BATCH = 500
+"""Observations in one request for products: longer lists run into MAST's limit of 600 s."""
+PATHS = 40
+"""URIs in one look-up of paths: what keeps the address below the length that MAST accepts (status 414)."""
+
+_CONE = "Mast.Caom.Cone"
+_FILTERED = "Mast.Caom.Filtered"
+_POSITION = "Mast.Caom.Filtered.Position"
+_PRODUCTS = "Mast.Caom.Products"
+
+Job = TypeVar("Job")
+Done = TypeVar("Done")
+Answer = dict[str, Any]
+
+
+def search(
+    target: str | SkyCoord | None = None,
+    *,
+    center: SkyCoord | str | None = None,
+    radius: u.Quantity | str = "3 arcmin",
+    instrument: str | Sequence[str] | None = None,
+    filters: str | Sequence[str] | None = None,
+    proposal: str | int | Sequence[str] | Sequence[int] | None = None,
+    since: Time | str | None = None,
+    until: Time | str | None = None,
+    exptime: Sequence[object] | u.Quantity | None = None,
+    calib_level: int | Sequence[int] | None = None,
+    dataproduct_type: str | Sequence[str] | None = None,
+    intent: str | None = "science",
+    planned: bool = False,
+    criteria: Mapping[str, object] | None = None,
+    limit: int | None = None,
+    deadline: float | str | u.Quantity | None = None,
+    mast: str | None = None,
+    progress: Watcher | None = None,
+) -> Table:
+    """Find observations: one row each, in MAST's columns.
+
+    All conditions hold together. Without any, nothing is sent: that would be the whole archive.
+
+    Parameters
+    ----------
+    target : str or SkyCoord, optional
+        Name of an object, which MAST's name service resolves to a position.
+    center : SkyCoord or str, optional
+        Position instead of a name; a text without units is in degrees.
+    radius : Quantity or str, optional
+        Greatest distance from the position; 3 arcmin, about the field of HST's widest camera.
+    instrument : str or list of str, optional
+        ``"ACS/WFC"``, or ``"ACS"`` for all of its detectors.
+    filters : str or list of str, optional
+        Filters or gratings, any of them.
+    proposal : str, int or list, optional
+        Proposals, any of them.
+    since, until : Time or str, optional
+        The exposure starts in [since, until); a text is in UTC.
+    exptime : pair, optional
+        Least and greatest exposure time, both included, in seconds or as Quantity; None for an open end.
+    calib_level : int or list of int, optional
+        Calibration levels of the observation, any of them: 1 raw, 2 calibrated, 3 combined.
+    dataproduct_type : str or list of str, optional
+        ``"image"``, ``"spectrum"``, ``"timeseries"``, ...
+    intent : str or None, optional
+        ``"science"``, ``"calibration"``, or None for both.
+    planned : bool, optional
+        Also return observations that have not been taken (``calib_level`` -1).
+    criteria : mapping, optional
+        Conditions on any other of MAST's columns, by its name: words of which any may match (one may hold ``*``),
+        or a pair (least, greatest) for a number. It replaces a default on the same column: ``obs_collection`` is HST.
+    limit : int, optional
+        Greatest number of rows; a warning tells when there are more. None for all.
+    deadline : float, str or Quantity, optional
+        Seconds for the whole call; 600 when not given.
+    mast : str, optional
+        Root address of another MAST; else that of ``HST_CLOUD_ENDPOINT``, else the public one.
+    progress : callable, optional
+        Receives a `hst_cloud.values.Progress` after each page of rows.
+
+    Returns
+    -------
+    Table
+        MAST's columns with units; ``distance`` with a position. ``meta`` holds the conditions (``criteria``),
+        ``service``, ``endpoint``, ``time``, ``versions`` and ``rows_total``, the number that MAST counted.
+
+    Raises
+    ------
+    QueryError
+        The conditions make no sense, or name a column that MAST does not have; the message names the nearest.
+    ArchiveUnavailableError
+        MAST gave no answer after all tries, or within the deadline.
+    ArchiveAnswerError
+        MAST answered with an error, or in a shape that can't be read.
+
+    Notes
+    -----
+    Requests: one for the columns that MAST has, one for each 50,000 rows, one more for a target's name. Each
+    instrument without a detector is a query of its own.
+    """
+    named = asking.conditions(
+        instrument=instrument,
+        filters=filters,
+        proposal=proposal,
+        since=since,
+        until=until,
+        exptime=exptime,
+        calib_level=calib_level,
+        dataproduct_type=dataproduct_type,
+    )
+    extra = dict(criteria or {})
+    wanted = _wanted(named, extra, intent=intent, planned=planned)
+    if isinstance(target, SkyCoord) and center is None:
+        target, center = None, target
+    _check_question(target, center, named, extra, limit)
+    degrees = asking.radius_degrees(radius)
+    position = None if center is None else asking.sky_position(center)
+    clock, root = clock_for(deadline), endpoints(mast).mast
+    with _portal(root, clock) as portal:
+        if isinstance(target, str):
+            position = _named_position(portal._session, root, target)  # noqa: SLF001 - astroquery has no other name for it
+        where = "" if position is None else f"{position.ra.deg!r}, {position.dec.deg!r}, {degrees!r}"
+        found = _observations(portal, wanted, extra, where, limit=limit, progress=progress)
+    meta = _meta(root, _POSITION if where else _FILTERED, found.conditions | _place_words(target, where))
+    table = from_answers(found.answers, OBSERVATIONS, {**meta, "rows_total": found.total})
+    if limit is not None and len(table) >= limit:
+        table = table[:limit]
+    for note in found.notes(limit):
+        warnings.warn(note, HSTCloudWarning, stacklevel=2)
+    return table
+
+
+def products(
+    observations: Table | Row | str | int | Sequence[object],
+    *,
+    suffix: str | Sequence[str] | None = None,
+    calib_level: int | Sequence[int] | None = None,
+    product_type: str | Sequence[str] | None = None,
+    collection: str | Sequence[str] | None = "CAL",
+    deadline: float | str | u.Quantity | None = None,
+    mast: str | None = None,
+    progress: Watcher | None = None,
+) -> Table:
+    """List the files of observations: one row each, in MAST's columns, with the key of each in the public bucket.
+
+    Parameters
+    ----------
+    observations : Table, Row, str, int or list
+        What `search` returned, or a table of astroquery's, or some of their rows; MAST's ``obsid``; an ``obs_id``.
+    suffix : str or list of str, optional
+        Kinds of file, any of them: ``"drc"``, ``["x1d", "x1dsum"]``. Files of data alone: a preview of the same name
+        comes with ``product_type="PREVIEW"``.
+    calib_level : int or list of int, optional
+        Calibration levels of the product (not of its observation): 1 raw, 2 calibrated, 3 combined.
+    product_type : str or list of str, optional
+        ``"SCIENCE"``, ``"PREVIEW"``, ``"AUXILIARY"``, ``"INFO"``, ...
+    collection : str, list of str or None, optional
+        ``"CAL"``, the products of the calibration pipelines; ``"HAP"``, ``"HLA"``, ``"HLSP"``; None or ``"all"`` for
+        all of them. The public bucket holds the first alone.
+    deadline : float, str or Quantity, optional
+        Seconds for the whole call; 600 when not given.
+    mast : str, optional
+        Root address of another MAST; else that of ``HST_CLOUD_ENDPOINT``, else the public one.
+    progress : callable, optional
+        Receives a `hst_cloud.values.Progress` after each batch of observations.
+
+    Returns
+    -------
+    Table
+        MAST's columns, each file once; ``parent_obsids`` (every observation given that lists the file, ``;``
+        between), and ``key``, ``status`` and ``reason`` by rule. ``meta`` as that of `search`.
+
+    Raises
+    ------
+    QueryError
+        There are no observations, or a word is not in MAST's or the instruments' vocabulary.
+    ArchiveUnavailableError
+        MAST gave no answer after all tries, or within the deadline.
+    ArchiveAnswerError
+        MAST answered with an error, or in a shape that can't be read.
+
+    Warns
+    -----
+    HSTCloudWarning
+        No product matches; the text lists what there is.
+
+    Notes
+    -----
+    Requests: one for each 500 observations and 50,000 products, 4 at a time. Observations given by ``obs_id`` need two
+    more for each 500.
+    """
+    wanted = selection.choice(suffix, calib_level, product_type, collection)
+    asked = selection.asked(observations)
+    selection.check_suffixes(wanted, asked.instruments)
+    clock, root = clock_for(deadline), endpoints(mast).mast
+    obsids, notes = asked.obsids, []
+    if asked.obs_ids:
+        more, notes = _obsids(root, clock, asked.obs_ids)
+        obsids = tuple(dict.fromkeys((*obsids, *more)))
+    batches = [obsids[i : i + BATCH] for i in range(0, len(obsids), BATCH)]
+    answers = _in_parallel(
+        lambda ids, stop: _product_list(root, clock, ids, stop), batches, progress=progress, what="lists of products"
+    )
+    words = {"obsid": f"{len(obsids)} observations"} | _filter_words(wanted)
+    rows = [sum(len(page["data"]) for page in found.answers) for found in answers]
+    table = from_answers(
+        [page for found in answers for page in found.answers],
+        PRODUCTS,
+        {**_meta(root, _PRODUCTS, words), "rows_total": sum(found.total for found in answers)},
+    )
+    unique = selection.deduplicated(table, list(zip(batches, rows, strict=True)))
+    result, note = selection.chosen(selection.placed(unique), wanted)
+    if obsids and not len(unique):
+        note = f"MAST lists no products for the {len(obsids)} observations"
+    for text in [*notes, *(n for found in answers for n in found.notes(None)), *([note] if note else [])]:
+        warnings.warn(text, HSTCloudWarning, stacklevel=2)
+    return result
+
+
+def lookup_name(name: str, *, deadline: float | str | u.Quantity | None = None, mast: str | None = None) -> SkyCoord:
+    """Return the position of a named object, by MAST's name service.
+
+    Raises
+    ------
+    QueryError
+        None of the resolvers that MAST asks knows the name.
+    ArchiveUnavailableError
+        MAST gave no answer after all tries, or within the deadline.
+    ArchiveAnswerError
+        MAST answered with an error, or in a shape that can't be read.
+
+    Notes
+    -----
+    Requests: one.
+    """
+    root = endpoints(mast).mast
+    with new_session(clock_for(deadline)) as session:
+        return _named_position(session, root, name)
+
+
+def lookup_paths(
+    uris: Iterable[str],
+    *,
+    deadline: float | str | u.Quantity | None = None,
+    mast: str | None = None,
+    progress: Watcher | None = None,
+) -> dict[str, str | None]:
+    """Ask MAST where files lie: the path of each ``mast:`` URI, None for those that it does not tell.
+
+    A path comes from a server and is as hostile as a name until it has been checked.
+
+    Raises
+    ------
+    ArchiveUnavailableError
+        MAST gave no answer after all tries, or within the deadline.
+    ArchiveAnswerError
+        MAST answered with an error, or in a shape that can't be read.
+
+    Notes
+    -----
+    Requests: one for each 40 URIs, 4 at a time.
+    """
+    unique = list(dict.fromkeys(uris))
+    clock, url = clock_for(deadline), f"{endpoints(mast).mast}/api/v0.1/path_lookup/"
+    batches = [unique[i : i + PATHS] for i in range(0, len(unique), PATHS)]
+    answers = _in_parallel(
+        lambda batch, stop: _paths(url, clock, batch, stop), batches, progress=progress, what="look-ups of paths"
+    )
+    found = {uri: path for answer in answers for uri, path in answer.items()}
+    return {uri: found.get(uri) for uri in unique}
+
+
+class _Found:
+    """The pages of an answer, the number of rows that MAST counted, and the conditions that were sent."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.conditions: dict[str, object] = {}
+        self.rows = 0
+        self.total = 0
+
+    def notes(self, limit: int | None) -> list[str]:
+        """Return what the user should know of the completeness of the answer."""
+        if self.rows >= self.total:
+            return []
+        if limit is not None and self.rows >= limit:
+            return [f"limit={limit} cuts the {self.total} rows that MAST counts; raise it, or give None for all"]
+        return [
+            f"MAST counts {self.total} rows and gave {self.rows}: the answer is not complete. "
+            "Ask again, or for less at a time, as by dates (since=, until=)"
+        ]
+
+
+def _wanted(
+    named: asking.Conditions, extra: Mapping[str, object], *, intent: str | None, planned: bool
+) -> asking.Conditions:
+    """Return the conditions of a search with its defaults, less those that `extra` replaces."""
+    own = {name.lower() for name in extra}
+    twice = sorted(name for name in named if name.lower() in own)
+    if twice:
+        message = f"criteria and an argument both ask for {', '.join(twice)}; give one of them"
+        raise QueryError(message)
+    wanted = asking.defaults(intent=intent, planned=planned) | named
+    return {name: value for name, value in wanted.items() if name.lower() not in own}
+
+
+def _check_question(
+    target: object, center: object, named: Mapping[str, object], extra: Mapping[str, object], limit: int | None
+) -> None:
+    if target is not None and center is not None:
+        message = f"target={target!r} and center={center!r} are both positions; give one of them"
+        raise QueryError(message)
+    if target is not None and (not isinstance(target, str) or not target.strip()):
+        message = f"target={target!r} is no name; give one such as 'M 51', or a position as center="
+        raise QueryError(message)
+    if target is None and center is None and not named and not extra:
+        message = "search needs a target, a center, or at least one condition such as instrument='ACS/WFC'"
+        raise QueryError(message)
+    if limit is not None and limit < 1:
+        message = f"limit={limit} is no number of rows; give 1 or more, or None for all"
+        raise QueryError(message)
+
+
+def _place_words(target: str | SkyCoord | None, where: str) -> dict[str, object]:
+    name: dict[str, object] = {"target": target} if isinstance(target, str) else {}
+    return {**name, "position": where} if where else name
+
+
+def _filter_words(wanted: selection.Choice) -> dict[str, object]:
+    words = {
+        "suffix": wanted.suffix,
+        "calib_level": wanted.calib_level,
+        "product_type": wanted.product_type,
+        "collection": wanted.collection,
+    }
+    return {name: list(value) for name, value in words.items() if value is not None}
+
+
+def _meta(root: str, service: str, words: Mapping[str, object]) -> dict[str, object]:
+    packages = {"hst_cloud": "hst-cloud", "astroquery": "astroquery", "astropy": "astropy"}
+    return {
+        "criteria": dict(words),
+        "service": service,
+        "endpoint": root,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {name: version(package) for name, package in packages.items()},
+    }
+
+
+def _set_endpoint(observations: Any, root: str) -> Any:
+    """Point one instance of astroquery's class at a MAST, and return its connection to the portal.
+
+    The one place that does so. The column configurations are the instance's own from here on: the class's are keyed by
+    service alone, and another address may have other columns.
+    """
+    portal = observations._portal_api_connection  # noqa: SLF001 - the server's address can't be set otherwise
+    portal.MAST_REQUEST_URL = f"{root}/api/v0/invoke"
+    portal.COLUMNS_CONFIG_URL = f"{root}/portal/Mashup/Mashup.asmx/columnsconfig"
+    portal._column_configs = {}  # noqa: SLF001 - see above
+    portal.TIMEOUT = float("inf")  # the session's adapter has the deadline
+    return portal
+
+
+@contextmanager
+def _portal(root: str, clock: Clock, stop: threading.Event | None = None) -> Iterator[Any]:
+    """Give a connection to the portal for one thread."""
+    portal = _set_endpoint(ObservationsClass(), root)
+    with patient(portal._session, clock, stop):  # noqa: SLF001 - astroquery has no other name for it
+        yield portal
+
+
+@contextmanager
+def _translating(url: str) -> Iterator[None]:
+    """Let no error of astroquery's or of those that it lets through reach the user; the question was checked before."""
+    try:
+        yield
+    except HSTCloudError:
+        raise
+    except InvalidQueryError as err:
+        raise QueryError(str(err)) from err
+    except RemoteServiceError as err:
+        message = f"MAST at {url} answered with an error: {excerpt(str(err))!r}"
+        raise ArchiveAnswerError(message, url=url) from err
+    except (requests.RequestException, TimeoutError, AttributeError, LookupError, TypeError, ValueError) as err:
+        raise translated(err, url) from err
+
+
+def _columns(portal: Any, service: str) -> dict[str, dict[str, object]]:
+    """Return MAST's column configuration, which filters are checked against."""
+    url = portal.COLUMNS_CONFIG_URL
+    with _translating(url):
+        portal._get_col_config(service, fetch_name=_CONE)  # noqa: SLF001 - what build_filter_set calls
+    columns = portal._column_configs[service]  # noqa: SLF001 - where it leaves the answer
+    if not isinstance(columns, dict) or not columns or not all(isinstance(c, dict) for c in columns.values()):
+        message = f"MAST at {url} gave no configuration of columns: {excerpt(json.dumps(columns))!r}"
+        raise ArchiveAnswerError(message, url=url)
+    return columns
+
+
+def _observations(
+    portal: Any,
+    wanted: asking.Conditions,
+    extra: Mapping[str, object],
+    where: str,
+    *,
+    limit: int | None,
+    progress: Watcher | None,
+) -> _Found:
+    """Ask for observations, once for each instrument pattern, and keep the rows that truly match."""
+    service = _POSITION if where else _FILTERED
+    columns = _columns(portal, service)
+    result = _Found()
+    names = wanted.get("instrument_name")
+    for pattern in asking.instrument_patterns(names):
+        left = None if limit is None else limit - result.rows
+        if left == 0:
+            break
+        one = wanted if pattern is None else wanted | {"instrument_name": pattern}
+        sent = asking.portal_filters(one, extra, columns)
+        with _translating(portal.MAST_REQUEST_URL):
+            filters = portal.build_filter_set(_CONE, service, **sent)
+        params = {"columns": "*", "filters": filters} | ({"position": where} if where else {})
+        found = _pages(portal, service, params, limit=left, progress=progress, before=result.rows)
+        for answer in found.answers:
+            answer["data"] = [row for row in answer["data"] if _fits(row, wanted, pattern)]
+        result.answers += found.answers
+        result.rows += found.rows
+        result.total += found.total
+        result.conditions |= sent
+    if names is not None:
+        result.conditions["instrument_name"] = list(names)
+    return result
+
+
+def _fits(row: Mapping[str, Any], wanted: asking.Conditions, pattern: tuple[str, ...] | None) -> bool:
+    """Tell whether a row is asked for, where MAST's filters can only ask for more."""
+    name = row.get("instrument_name")
+    if pattern is not None and name is not None:
+        stems = [word.rstrip("*") for word in pattern]
+        if not asking.matches_instrument(str(name), stems):
+            return False
+    start, span = row.get("t_min"), wanted.get("t_min")
+    if isinstance(span, asking.Span) and isinstance(start, (int, float)) and not span.low <= start <= span.high:
+        return False
+    level, levels = row.get("calib_level"), wanted.get("calib_level")
+    return levels is None or level is None or str(level) in levels
+
+
+def _pages(
+    portal: Any,
+    service: str,
+    params: Mapping[str, object],
+    *,
+    limit: int | None = None,
+    progress: Watcher | None = None,
+    before: int = 0,
+) -> _Found:
+    """Ask one question, page by page, until MAST has no more rows or `limit` is reached."""
+    found = _Found()
+    size = PAGE if limit is None else min(limit, PAGE)
+    question = str(uuid.uuid4())  # the pages of one question share MAST's answer
+    for page in count(1):
+        with _translating(portal.MAST_REQUEST_URL):
+            responses = portal.service_request_async(
+                service, dict(params), pagesize=size, page=page, cacheBreaker=question
+            )
+            answer = _complete(answer_of(responses[0]), portal.MAST_REQUEST_URL)
+        rows, pages, total = len(answer["data"]), *_counts(answer)
+        found.answers.append(answer)
+        found.rows += rows
+        found.total = max(total, found.rows)
+        if progress:
+            progress(Progress(what="observations", done=before + found.rows, total=before + found.total))
+        if not rows or (limit is not None and found.rows >= limit) or (page >= pages and found.rows >= found.total):
+            return found
+    raise AssertionError  # count() does not end
+
+
+def _complete(answer: object, url: str) -> Answer:
+    if not isinstance(answer, dict) or not isinstance(answer.get("data"), list):
+        said = answer.get("msg") if isinstance(answer, dict) else answer
+        what = "an error" if isinstance(answer, dict) and answer.get("status") == "ERROR" else "no rows"
+        message = f"MAST at {url} answered with {what}: {excerpt(str(said))!r}"
+        raise ArchiveAnswerError(message, url=url)
+    if answer.get("status") not in {"COMPLETE", "", None}:
+        message = f"MAST at {url} answered with {answer.get('status')!s}: {excerpt(str(answer.get('msg')))!r}"
+        raise ArchiveAnswerError(message, url=url)
+    return answer
+
+
+def _counts(answer: Answer) -> tuple[int, int]:
+    """Return how many pages and rows MAST says that there are."""
+    paging = answer.get("paging")
+    if not isinstance(paging, dict):
+        return 1, len(answer["data"])
+    pages, total = paging.get("pagesFiltered"), paging.get("rowsTotal")
+    return (pages if isinstance(pages, int) else 1), (total if isinstance(total, int) else len(answer["data"]))
+
+
+def _product_list(root: str, clock: Clock, obsids: Sequence[str], stop: threading.Event) -> _Found:
+    with _portal(root, clock, stop) as portal:
+        portal._column_configs[_PRODUCTS] = {}  # noqa: SLF001 - nothing of it is used: spare the request
+        return _pages(portal, _PRODUCTS, {"obsid": ",".join(obsids)})
+
+
+def _obsids(root: str, clock: Clock, obs_ids: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return MAST's ids of observations given by name, and a note for those that it does not know."""
+    with _portal(root, clock) as portal:
+        columns = _columns(portal, _FILTERED)
+        rows: list[Mapping[str, Any]] = []
+        for start in range(0, len(obs_ids), BATCH):
+            sent = asking.portal_filters({"obs_id": tuple(obs_ids[start : start + BATCH])}, {}, columns)
+            with _translating(portal.MAST_REQUEST_URL):
+                filters = portal.build_filter_set(_CONE, _FILTERED, **sent)
+            found = _pages(portal, _FILTERED, {"columns": "*", "filters": filters})
+            rows += [row for answer in found.answers for row in answer["data"]]
+    known = {str(row.get("obs_id")).lower() for row in rows}
+    unknown = [name for name in obs_ids if name not in known]
+    if not rows:
+        message = f"MAST knows none of the {len(obs_ids)} observations given by name, such as {unknown[0]!r}"
+        raise QueryError(message)
+    notes = [f"MAST does not know {len(unknown)} of the observations: {', '.join(unknown[:10])}"] if unknown else []
+    return [str(row["obsid"]) for row in rows if row.get("obsid")], notes
+
+
+def _in_parallel(
+    ask: Callable[[Job, threading.Event], Done], jobs: Sequence[Job], *, progress: Watcher | None, what: str
+) -> list[Done]:
+    """Return what `ask` returns for each job, as many at a time as the policy allows; the first failure ends all."""
+    if not jobs:
+        return []
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(min(MAST.in_flight, len(jobs)), thread_name_prefix="hst-cloud-mast")
+    try:
+        futures = [pool.submit(ask, job, stop) for job in jobs]
+        for done, future in enumerate(as_completed(futures), 1):
+            future.result()
+            if progress:
+                progress(Progress(what=what, done=done, total=len(jobs)))
+        return [future.result() for future in futures]
+    finally:
+        stop.set()  # on the way out of an error or Ctrl-C, nothing more is sent
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _named_position(session: requests.Session, root: str, name: str) -> SkyCoord:
+    """Ask MAST's name service. Not through astroquery, which asks another service, at an address that is fixed."""
+    url = f"{root}/api/v0/invoke"
+    request = {
+        "service": "Mast.Name.Lookup",
+        "params": {"input": name, "format": "json"},
+        "format": "json",
+        "cacheBreaker": str(uuid.uuid4()),
+    }
+    body, headers = f"request={quote(json.dumps(request))}", {"Content-type": "application/x-www-form-urlencoded"}
+    answer: object = {"status": "EXECUTING"}
+    while isinstance(answer, dict) and answer.get("status") == "EXECUTING":
+        with _translating(url):
+            answer = answer_of(session.post(url, data=body, headers=headers))
+    found = answer.get("resolvedCoordinate") if isinstance(answer, dict) else None
+    if not isinstance(found, list):
+        message = f"MAST's name service at {url} answered without coordinates: {excerpt(json.dumps(answer))!r}"
+        raise ArchiveAnswerError(message, url=url)
+    # An answer may hold several names and several resolvers; the order of resolvers is MAST's.
+    own = [c for c in found if str(c.get("searchString", name)).strip().lower() == name.strip().lower()]
+    if not own:
+        message = f"no resolver knows the target {name!r}; check its spelling, or give its position as center="
+        raise QueryError(message)
+    with _translating(url):
+        return SkyCoord(float(own[0]["ra"]), float(own[0]["decl"]), unit="deg")
+
+
+def _paths(url: str, clock: Clock, uris: Sequence[str], stop: threading.Event) -> dict[str, str | None]:
+    with new_session(clock, stop) as session, _translating(url):
+        # The order of the parameters is that of astroquery's own request.
+        answer = answer_of(session.get(url, params={"uri": list(uris), "use_cloud_path": "True"}))
+    if not isinstance(answer, dict):
+        message = f"MAST at {url} answered without paths: {excerpt(json.dumps(answer))!r}"
+        raise ArchiveAnswerError(message, url=url)
+    rows = {uri: row for uri, row in answer.items() if isinstance(row, dict)}
+    return {uri: row["path"] for uri, row in rows.items() if isinstance(row.get("path"), str)}

@@ -1,0 +1,205 @@
+"""How MAST is asked: one `requests` session whose adapter owns time-outs, retries and the deadline.
+
+``astroquery`` sends its requests through the same kind of session, sets no time-out, and posts a query that is still
+executing again and again without a pause. All of that is settled here, below it, where each request passes:
+
+- a request is sent again after a connection error or a status that may pass, as often as the policy allows, and not
+  before the ``Retry-After`` of the answer;
+- a body is read here, within the time that one try may take, so that a connection that breaks in the middle of an
+  answer is a failed try like any other;
+- the same body once more is the poll of a query that is executing (each query carries an id of its own): it waits a
+  little first, and counts against the deadline, not against the tries;
+- nothing is ever sent twice at a time: a query costs the database more than a wait costs us.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import count
+
+import requests
+import urllib3
+from astropy import units as u
+from requests.adapters import HTTPAdapter
+
+from hst_cloud.errors import ArchiveAnswerError, ArchiveError, ArchiveUnavailableError, QueryError
+from hst_cloud.store.policy import MAST, RETRIED, Clock
+
+__all__ = ["PatientAdapter", "answer_of", "clock_for", "excerpt", "new_session", "patient", "translated"]
+
+POLL = 0.25
+"""Seconds before an executing query is asked for again; MAST holds the answer back for some seconds itself."""
+
+_PIECE = 1 << 16
+_WITHOUT = (
+    "Without MAST, file names, rootnames and mast: URIs still resolve by rule (hst_cloud.resolve), "
+    "and hst_cloud.open reads them from the bucket."
+)
+
+
+def clock_for(deadline: float | str | u.Quantity | None) -> Clock:
+    """Start the clock of one call, with MAST's policy and the caller's deadline (None: the policy's own).
+
+    Raises
+    ------
+    QueryError
+        The deadline is no positive time.
+    """
+    if deadline is None:
+        return Clock(MAST)
+    try:
+        seconds = float(u.Quantity(deadline, u.s, copy=None).value)
+    except (TypeError, ValueError, u.UnitsError) as err:
+        message = f"deadline={deadline!r} is no time; give seconds, or a Quantity such as 2 * u.min"
+        raise QueryError(message) from err
+    if not seconds > 0:
+        message = f"deadline={deadline!r} is no positive time; give seconds, or a Quantity such as 2 * u.min"
+        raise QueryError(message)
+    return Clock(replace(MAST, deadline=seconds))
+
+
+class PatientAdapter(HTTPAdapter):
+    """Sends each request until it is answered, the tries run out or the call is past its deadline.
+
+    Parameters
+    ----------
+    clock : Clock
+        The tries and the time of the call; one for all sessions of a call.
+    stop : threading.Event, optional
+        Once set, nothing more is sent: the call was given up.
+    """
+
+    def __init__(self, clock: Clock, stop: threading.Event | None = None) -> None:
+        super().__init__(max_retries=0)
+        self.clock = clock
+        self.stop = stop or threading.Event()
+        self.asked: str | bytes | None = None
+
+    def send(  # noqa: PLR0917 - the signature is that of requests
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,  # noqa: FBT001, FBT002, ARG002 - the adapter's signature; an answer is always read whole
+        timeout: object = None,  # noqa: ARG002 - the policy's are used
+        verify: bool | str = True,  # noqa: FBT001, FBT002 - the adapter's signature
+        cert: str | bytes | tuple[str | bytes, str | bytes] | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """Send `request`, again where that may help, and return its answer with the body read."""
+        problem = "nothing was sent"
+        if request.method == "POST" and request.body is not None and request.body == self.asked:
+            problem = "the query is still executing; narrower criteria make it faster"
+            self._pause(min(POLL, self.clock.left))
+        self.asked = request.body
+        for tried in count(1):
+            if self.clock.left <= 0 or self.stop.is_set():
+                raise _unavailable(request, f"no answer within {self.clock.policy.deadline:g} s ({problem})", tried - 1)
+            retry_after = None
+            try:
+                response = super().send(
+                    request, stream=True, timeout=self._timeout(), verify=verify, cert=cert, proxies=proxies
+                )
+                self._read(response)
+            except (requests.exceptions.SSLError, requests.exceptions.ProxyError):
+                raise  # the same try would fail in the same way
+            except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as err:
+                problem = _first_line(err)
+            else:
+                if response.status_code not in RETRIED:
+                    return response
+                problem = f"HTTP {response.status_code}: {excerpt(response.text)}"
+                retry_after = response.headers.get("Retry-After")
+            wait = self.clock.wait(tried, retry_after)
+            if wait is None:
+                raise _unavailable(request, problem, tried)
+            self._pause(wait)
+        raise AssertionError  # count() does not end
+
+    def _timeout(self) -> tuple[float, float]:
+        policy, left = self.clock.policy, max(self.clock.left, 0.001)  # zero would be refused as a time-out
+        return min(policy.connect, left), min(policy.read, left)
+
+    def _pause(self, seconds: float) -> None:
+        self.stop.wait(seconds)
+
+    def _read(self, response: requests.Response) -> None:
+        """Read the whole body within the time of one try; a read of one piece ends at the socket's time-out."""
+        latest = self.clock.elapsed + self.clock.attempt
+        pieces = []
+        # read1 gives what has come; read and iter_content wait for a full piece, however slowly it drips
+        while piece := response.raw.read1(_PIECE, decode_content=True):
+            pieces.append(piece)
+            if self.clock.elapsed > latest:
+                response.close()
+                message = f"an answer of which {sum(map(len, pieces))} bytes came in {self.clock.elapsed:.0f} s"
+                raise requests.Timeout(message)
+        response.raw.release_conn()
+        response._content = b"".join(pieces)  # noqa: SLF001 - where requests keeps a body that was read; tested
+
+
+def new_session(clock: Clock, stop: threading.Event | None = None) -> requests.Session:
+    """Return a session whose every request is sent patiently."""
+    return patient(requests.Session(), clock, stop)
+
+
+def patient(session: requests.Session, clock: Clock, stop: threading.Event | None = None) -> requests.Session:
+    """Mount one `PatientAdapter` for all addresses on `session`, and return it."""
+    adapter = PatientAdapter(clock, stop)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def answer_of(response: requests.Response) -> object:
+    """Return the JSON of an answer.
+
+    Raises
+    ------
+    ArchiveAnswerError
+        An error status, or a body that is no JSON, such as the page of a service under maintenance.
+    """
+    try:
+        response.raise_for_status()
+        answer: object = response.json()
+    except requests.RequestException as err:
+        raise translated(err, response.url) from err
+    return answer
+
+
+def translated(err: Exception, url: str) -> ArchiveError:
+    """Return our error for one of `requests` or of the builtins that ``astroquery`` raises."""
+    if isinstance(err, ArchiveError):
+        return err
+    if isinstance(err, requests.exceptions.JSONDecodeError):
+        message = (
+            f"MAST at {url} answered with something that is no JSON: {excerpt(err.doc)!r}. "
+            f"Where this is a page about maintenance, try again later. {_WITHOUT}"
+        )
+        return ArchiveAnswerError(message, url=url)
+    if isinstance(err, requests.HTTPError) and err.response is not None:
+        said = excerpt(err.response.text)
+        message = f"MAST at {url} refused the request: HTTP {err.response.status_code}: {said!r}"
+        return ArchiveAnswerError(message, url=url)
+    if isinstance(err, (requests.RequestException, TimeoutError)):
+        return ArchiveUnavailableError(f"MAST at {url} can't be asked: {_first_line(err)}. {_WITHOUT}", url=url)
+    message = f"MAST at {url} answered in a shape that can't be read: {type(err).__name__}: {_first_line(err)}"
+    return ArchiveAnswerError(message, url=url)
+
+
+def excerpt(text: str | bytes) -> str:
+    """Return the beginning of `text` on one line."""
+    if isinstance(text, bytes):
+        text = text.decode(errors="replace")
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:400]).split())[:200]
+
+
+def _first_line(err: BaseException) -> str:
+    return excerpt(str(err).partition("\n")[0]) or type(err).__name__
+
+
+def _unavailable(request: requests.PreparedRequest, problem: str, sent: int) -> ArchiveUnavailableError:
+    url = (request.url or "").partition("?")[0]
+    times = "once" if sent == 1 else f"{sent} times"
+    message = f"MAST at {url} is not available: {problem}; asked {times}. {_WITHOUT}"
+    return ArchiveUnavailableError(message, url=url, attempts=sent)

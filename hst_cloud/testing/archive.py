@@ -1,0 +1,250 @@
+"""`LocalArchive`: a folder served on loopback as the public bucket and as MAST."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from hst_cloud.testing.catalog import Catalog
+from hst_cloud.testing.files import Folder
+from hst_cloud.testing.http import Answer, Ask, Server, Work
+from hst_cloud.testing.mast import PATHS, Mast
+from hst_cloud.testing.s3 import s3_answer
+
+__all__ = ["LocalArchive", "Request", "handler", "listen"]
+
+_ENDPOINT = "HST_CLOUD_ENDPOINT"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request that a `LocalArchive` has answered."""
+
+    method: str
+    """``GET``, ``HEAD`` or ``POST``."""
+    path: str
+    """Decoded path of the address: ``/stpubdata/hst/public/...``."""
+    query: str
+    """What followed the question mark, as sent; empty where there was none."""
+    range: str | None
+    """The Range header, as sent; None where there was none."""
+    status: int
+    """HTTP status of the answer."""
+    bytes: int
+    """Length of the answer's body; 0 for HEAD."""
+    service: Literal["s3", "mast"]
+    """Which of the two services was asked."""
+    body: str = ""
+    """What was posted, as sent."""
+    in_flight: int = 1
+    """How many requests were being answered when this one came, itself included."""
+
+
+class LocalArchive:
+    """Serve a folder laid out like the public bucket, on loopback, as Amazon S3 and as MAST.
+
+    The folder's file ``hst/public/jbqf/jbqf03gjq/jbqf03gjq_flc.fits`` is the object of that key in the bucket
+    ``stpubdata``, at ``{endpoint}/stpubdata/hst/public/...``. MAST's services answer at the paths that they have on
+    mast.stsci.edu, from a catalog made of the files' own headers when it is first asked for. Files may be added,
+    replaced and removed while the archive runs.
+
+    As a context manager it starts, sets ``HST_CLOUD_ENDPOINT`` so that it is the default archive of every function
+    of this package in this process and its children, and on exit restores the variable and stops.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What to serve. Two names at its top are special: ``catalog.json`` holds further rows of the catalog
+        (see `hst_cloud.testing.catalog`), and the files in ``mast-only/`` can be had from MAST's Download service
+        but are no objects.
+    latency : float, optional
+        Seconds from a request to the first byte of its answer. Requests of several connections wait together.
+    bandwidth : float, optional
+        Bytes per second of each connection; None for as fast as it goes.
+    executing : int, optional
+        How many times MAST answers ``EXECUTING`` to one query before it gives the result.
+    largest_page : int, optional
+        Most rows that MAST gives in one page, whatever page size is asked for.
+    port : int, optional
+        Port to listen on; 0 for any that is free.
+
+    Examples
+    --------
+    >>> import tempfile, urllib.request
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "hst/public/jbqf/jbqf03gjq")
+    ...     path.mkdir(parents=True)
+    ...     _ = path.joinpath("jbqf03gjq_flc.fits").write_bytes(b"SIMPLE")
+    ...     with LocalArchive(folder) as archive:
+    ...         url = f"{archive.endpoint}/stpubdata/hst/public/jbqf/jbqf03gjq/jbqf03gjq_flc.fits"
+    ...         with urllib.request.urlopen(url) as answer:
+    ...             answer.read()
+    ...         archive.requests[0].status
+    b'SIMPLE'
+    200
+
+    Notes
+    -----
+    The server runs on one thread of this process, and so shares its processor time with what is measured.
+    ``python -m hst_cloud.testing FOLDER`` serves from a process of its own.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        latency: float = 0.0,
+        bandwidth: float | None = None,
+        executing: int = 0,
+        largest_page: int = 50_000,
+        port: int = 0,
+    ) -> None:
+        self.folder = Path(folder)
+        self.latency = latency
+        self.bandwidth = bandwidth
+        self.executing = executing
+        self.largest_page = largest_page
+        self._port = port
+        self._endpoint: str | None = None
+        self._requests: list[Request] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._before: str | None = None
+
+    def __repr__(self) -> str:
+        return f"LocalArchive({str(self.folder)!r}, {self._endpoint or 'stopped'})"
+
+    @property
+    def endpoint(self) -> str:
+        """Root address, such as ``http://127.0.0.1:40321``.
+
+        Raises
+        ------
+        RuntimeError
+            The archive is not running.
+        """
+        if self._endpoint is None:
+            message = f"{self!r} has no address: start it, or enter it with 'with'"
+            raise RuntimeError(message)
+        return self._endpoint
+
+    @property
+    def requests(self) -> list[Request]:
+        """Every request answered since the start or since `forget`, in the order in which they came."""
+        return list(self._requests)
+
+    def forget(self) -> None:
+        """Empty the list of requests."""
+        self._requests.clear()
+
+    def start(self) -> Self:
+        """Listen and answer, until `stop`. Starting an archive that runs changes nothing.
+
+        Raises
+        ------
+        NotADirectoryError
+            There is no such folder.
+        OSError
+            The port is taken.
+        """
+        if self._thread is not None:
+            return self
+        listener = listen(self.folder, self._port)
+        self._endpoint = "http://{}:{}".format(*listener.getsockname())
+        loop = self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, args=(loop, listener), name="hst_cloud archive", daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Drop every connection; thread and sockets are gone when this returns."""
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None:
+            return
+        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        self._loop = self._thread = self._endpoint = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        self._before = os.environ.get(_ENDPOINT)
+        os.environ[_ENDPOINT] = self.endpoint
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._before is None:
+            os.environ.pop(_ENDPOINT, None)
+        else:
+            os.environ[_ENDPOINT] = self._before
+        self.stop()
+
+    def _run(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
+        folder = Folder(self.folder)
+        answer = handler(folder, executing=self.executing, largest_page=self.largest_page)
+        asyncio.set_event_loop(loop)
+
+        async def serve() -> tuple[Server, asyncio.Server]:
+            server = Server(answer, latency=self.latency, bandwidth=self.bandwidth, seen=self._seen)
+            return server, await loop.create_server(server.connection, sock=listener, backlog=1024)
+
+        try:
+            server, listening = loop.run_until_complete(serve())
+            loop.run_forever()  # until stop
+            listening.close()
+            server.close()
+            loop.run_until_complete(asyncio.sleep(0))  # transports close their sockets on the loop's next turn
+        finally:
+            listener.close()
+            loop.close()
+            folder.close()
+
+    def _seen(self, ask: Ask, answer: Answer) -> None:
+        self._requests.append(
+            Request(
+                ask.method,
+                ask.path,
+                ask.query,
+                ask.headers.get("range"),
+                answer.status,
+                0 if ask.method == "HEAD" or answer.status == 304 else answer.length,
+                "mast" if ask.path.startswith(PATHS) else "s3",
+                ask.body.decode("utf-8", "replace"),
+                ask.in_flight,
+            )
+        )
+
+
+def handler(folder: Folder, *, executing: int = 0, largest_page: int = 50_000) -> Callable[[Ask], Answer | Work]:
+    """Return the function that answers as both services of the archive in `folder`."""
+    mast = Mast(Catalog(folder), folder, executing=executing, largest_page=largest_page)
+
+    def answer(ask: Ask) -> Answer | Work:
+        return mast.answer(ask) if ask.path.startswith(PATHS) else s3_answer(ask, folder)
+
+    return answer
+
+
+def listen(folder: Path, port: int) -> socket.socket:
+    """Return a socket that listens on loopback.
+
+    Raises
+    ------
+    NotADirectoryError
+        There is no `folder` to serve.
+    """
+    if not folder.is_dir():
+        message = f"{str(folder)!r} is no folder: give one laid out like the bucket, holding hst/public/..."
+        raise NotADirectoryError(message)
+    return socket.create_server(("127.0.0.1", port), backlog=1024)
