@@ -370,7 +370,7 @@ def _one_pattern(words: tuple[str, ...], name: str) -> tuple[str, ...]:
 
 
 def sky_position(center: SkyCoord | str) -> SkyCoord:
-    """Return one position on the sky in ICRS; a text without units is in degrees.
+    """Return one position on the sky in ICRS; a text of two numbers is in degrees.
 
     Raises
     ------
@@ -378,11 +378,8 @@ def sky_position(center: SkyCoord | str) -> SkyCoord:
         It is no single position that astropy parses.
     """
     try:
-        try:
-            position = SkyCoord(center)
-        except u.UnitsError:
-            position = SkyCoord(center, unit=u.deg)
-        position = position.icrs
+        degrees = _two_numbers(center)
+        position = (SkyCoord(*degrees, unit=u.deg) if degrees else SkyCoord(center)).icrs
     except (ValueError, TypeError, AttributeError) as err:
         message = f"center={center!r} is no position; give a SkyCoord or a text such as '13h29m52.7s +47d11m43s'"
         raise QueryError(message) from err
@@ -390,6 +387,18 @@ def sky_position(center: SkyCoord | str) -> SkyCoord:
         message = f"center={center!r} is not one position on the sky; search once for each"
         raise QueryError(message)
     return position
+
+
+def _two_numbers(center: object) -> tuple[float, float] | None:
+    """Return plain degrees; sexagesimal text without units could be hours or degrees, and is refused by astropy."""
+    if not isinstance(center, str):
+        return None
+    parts = center.replace(",", " ").split()
+    try:
+        first, second = (float(part) for part in parts)
+    except ValueError:
+        return None
+    return first, second
 
 
 def radius_degrees(radius: u.Quantity | str) -> float:

@@ -1,4 +1,4 @@
-"""Ask MAST: which observations there are, which files they hold, where a name lies on the sky, where a file on disk.
+"""Ask MAST which observations there are, and which files they hold.
 
 Observations and products come through ``astroquery``, which this module alone imports. Below it lies the session of
 `hst_cloud.archive.session`, with the time-outs, retries and deadline that astroquery does not have; before it the
@@ -16,14 +16,12 @@ import json
 import threading
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import count
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import Any
 
 import requests
 from astropy import units as u
@@ -35,32 +33,26 @@ from astroquery.mast import ObservationsClass
 
 from hst_cloud.archive import criteria as asking
 from hst_cloud.archive import selection
-from hst_cloud.archive.session import answer_of, clock_for, excerpt, new_session, patient, translated
+from hst_cloud.archive.lookups import lookup_name, lookup_paths, named_position
+from hst_cloud.archive.session import Watcher, answer_of, clock_for, excerpt, in_parallel, patient, translated
 from hst_cloud.archive.tables import OBSERVATIONS, PRODUCTS, from_answers
 from hst_cloud.errors import ArchiveAnswerError, HSTCloudError, HSTCloudWarning, QueryError
 from hst_cloud.settings import endpoints
-from hst_cloud.store.policy import MAST, Clock
+from hst_cloud.store.policy import Clock
 from hst_cloud.values import Progress
 
 __all__ = ["lookup_name", "lookup_paths", "products", "search"]
-
-Watcher = Callable[[Progress], None]
-"""What is told how far a call has come."""
 
 PAGE = 50_000
 """Rows a page: what astroquery asks for, and MAST gives."""
 BATCH = 500
 """Observations in one request for products: longer lists run into MAST's limit of 600 s."""
-PATHS = 40
-"""URIs in one look-up of paths: what keeps the address below the length that MAST accepts (status 414)."""
 
 _CONE = "Mast.Caom.Cone"
 _FILTERED = "Mast.Caom.Filtered"
 _POSITION = "Mast.Caom.Filtered.Position"
 _PRODUCTS = "Mast.Caom.Products"
 
-Job = TypeVar("Job")
-Done = TypeVar("Done")
 Answer = dict[str, Any]
 
 
@@ -167,8 +159,8 @@ def search(
     clock, root = clock_for(deadline), endpoints(mast).mast
     with _portal(root, clock) as portal:
         if isinstance(target, str):
-            position = _named_position(portal._session, root, target)  # noqa: SLF001 - astroquery has no other name for it
-        where = "" if position is None else f"{position.ra.deg!r}, {position.dec.deg!r}, {degrees!r}"
+            position = named_position(portal._session, root, target)  # noqa: SLF001 - astroquery has no other name for it
+        where = "" if position is None else f"{float(position.ra.deg)}, {float(position.dec.deg)}, {degrees}"
         found = _observations(portal, wanted, extra, where, limit=limit, progress=progress)
     meta = _meta(root, _POSITION if where else _FILTERED, found.conditions | _place_words(target, where))
     table = from_answers(found.answers, OBSERVATIONS, {**meta, "rows_total": found.total})
@@ -242,12 +234,13 @@ def products(
     asked = selection.asked(observations)
     selection.check_suffixes(wanted, asked.instruments)
     clock, root = clock_for(deadline), endpoints(mast).mast
-    obsids, notes = asked.obsids, []
+    obsids = asked.obsids
+    notes: list[str] = []
     if asked.obs_ids:
         more, notes = _obsids(root, clock, asked.obs_ids)
         obsids = tuple(dict.fromkeys((*obsids, *more)))
     batches = [obsids[i : i + BATCH] for i in range(0, len(obsids), BATCH)]
-    answers = _in_parallel(
+    answers = in_parallel(
         lambda ids, stop: _product_list(root, clock, ids, stop), batches, progress=progress, what="lists of products"
     )
     words = {"obsid": f"{len(obsids)} observations"} | _filter_words(wanted)
@@ -266,59 +259,6 @@ def products(
     return result
 
 
-def lookup_name(name: str, *, deadline: float | str | u.Quantity | None = None, mast: str | None = None) -> SkyCoord:
-    """Return the position of a named object, by MAST's name service.
-
-    Raises
-    ------
-    QueryError
-        None of the resolvers that MAST asks knows the name.
-    ArchiveUnavailableError
-        MAST gave no answer after all tries, or within the deadline.
-    ArchiveAnswerError
-        MAST answered with an error, or in a shape that can't be read.
-
-    Notes
-    -----
-    Requests: one.
-    """
-    root = endpoints(mast).mast
-    with new_session(clock_for(deadline)) as session:
-        return _named_position(session, root, name)
-
-
-def lookup_paths(
-    uris: Iterable[str],
-    *,
-    deadline: float | str | u.Quantity | None = None,
-    mast: str | None = None,
-    progress: Watcher | None = None,
-) -> dict[str, str | None]:
-    """Ask MAST where files lie: the path of each ``mast:`` URI, None for those that it does not tell.
-
-    A path comes from a server and is as hostile as a name until it has been checked.
-
-    Raises
-    ------
-    ArchiveUnavailableError
-        MAST gave no answer after all tries, or within the deadline.
-    ArchiveAnswerError
-        MAST answered with an error, or in a shape that can't be read.
-
-    Notes
-    -----
-    Requests: one for each 40 URIs, 4 at a time.
-    """
-    unique = list(dict.fromkeys(uris))
-    clock, url = clock_for(deadline), f"{endpoints(mast).mast}/api/v0.1/path_lookup/"
-    batches = [unique[i : i + PATHS] for i in range(0, len(unique), PATHS)]
-    answers = _in_parallel(
-        lambda batch, stop: _paths(url, clock, batch, stop), batches, progress=progress, what="look-ups of paths"
-    )
-    found = {uri: path for answer in answers for uri, path in answer.items()}
-    return {uri: found.get(uri) for uri in unique}
-
-
 class _Found:
     """The pages of an answer, the number of rows that MAST counted, and the conditions that were sent."""
 
@@ -334,10 +274,8 @@ class _Found:
             return []
         if limit is not None and self.rows >= limit:
             return [f"limit={limit} cuts the {self.total} rows that MAST counts; raise it, or give None for all"]
-        return [
-            f"MAST counts {self.total} rows and gave {self.rows}: the answer is not complete. "
-            "Ask again, or for less at a time, as by dates (since=, until=)"
-        ]
+        note = f"MAST counts {self.total} rows and gave {self.rows}: the answer is not complete. "
+        return [note + "Ask again, or for less at a time, as by dates (since=, until=)"]
 
 
 def _wanted(
@@ -570,61 +508,3 @@ def _obsids(root: str, clock: Clock, obs_ids: Sequence[str]) -> tuple[list[str],
         raise QueryError(message)
     notes = [f"MAST does not know {len(unknown)} of the observations: {', '.join(unknown[:10])}"] if unknown else []
     return [str(row["obsid"]) for row in rows if row.get("obsid")], notes
-
-
-def _in_parallel(
-    ask: Callable[[Job, threading.Event], Done], jobs: Sequence[Job], *, progress: Watcher | None, what: str
-) -> list[Done]:
-    """Return what `ask` returns for each job, as many at a time as the policy allows; the first failure ends all."""
-    if not jobs:
-        return []
-    stop = threading.Event()
-    pool = ThreadPoolExecutor(min(MAST.in_flight, len(jobs)), thread_name_prefix="hst-cloud-mast")
-    try:
-        futures = [pool.submit(ask, job, stop) for job in jobs]
-        for done, future in enumerate(as_completed(futures), 1):
-            future.result()
-            if progress:
-                progress(Progress(what=what, done=done, total=len(jobs)))
-        return [future.result() for future in futures]
-    finally:
-        stop.set()  # on the way out of an error or Ctrl-C, nothing more is sent
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _named_position(session: requests.Session, root: str, name: str) -> SkyCoord:
-    """Ask MAST's name service. Not through astroquery, which asks another service, at an address that is fixed."""
-    url = f"{root}/api/v0/invoke"
-    request = {
-        "service": "Mast.Name.Lookup",
-        "params": {"input": name, "format": "json"},
-        "format": "json",
-        "cacheBreaker": str(uuid.uuid4()),
-    }
-    body, headers = f"request={quote(json.dumps(request))}", {"Content-type": "application/x-www-form-urlencoded"}
-    answer: object = {"status": "EXECUTING"}
-    while isinstance(answer, dict) and answer.get("status") == "EXECUTING":
-        with _translating(url):
-            answer = answer_of(session.post(url, data=body, headers=headers))
-    found = answer.get("resolvedCoordinate") if isinstance(answer, dict) else None
-    if not isinstance(found, list):
-        message = f"MAST's name service at {url} answered without coordinates: {excerpt(json.dumps(answer))!r}"
-        raise ArchiveAnswerError(message, url=url)
-    # An answer may hold several names and several resolvers; the order of resolvers is MAST's.
-    own = [c for c in found if str(c.get("searchString", name)).strip().lower() == name.strip().lower()]
-    if not own:
-        message = f"no resolver knows the target {name!r}; check its spelling, or give its position as center="
-        raise QueryError(message)
-    with _translating(url):
-        return SkyCoord(float(own[0]["ra"]), float(own[0]["decl"]), unit="deg")
-
-
-def _paths(url: str, clock: Clock, uris: Sequence[str], stop: threading.Event) -> dict[str, str | None]:
-    with new_session(clock, stop) as session, _translating(url):
-        # The order of the parameters is that of astroquery's own request.
-        answer = answer_of(session.get(url, params={"uri": list(uris), "use_cloud_path": "True"}))
-    if not isinstance(answer, dict):
-        message = f"MAST at {url} answered without paths: {excerpt(json.dumps(answer))!r}"
-        raise ArchiveAnswerError(message, url=url)
-    rows = {uri: row for uri, row in answer.items() if isinstance(row, dict)}
-    return {uri: row["path"] for uri, row in rows.items() if isinstance(row.get("path"), str)}

@@ -10,39 +10,27 @@ Asking and judging are apart: `_lookups` and `_prefixes` say what is to be asked
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from urllib.parse import quote
 
-import astropy
 import numpy as np
 from astropy import units as u
 from astropy.table import MaskedColumn, Table
 
-from hst_cloud._version import __version__
 from hst_cloud.archive.inputs import ProductsLike, as_products
-from hst_cloud.archive.mast import lookup_paths
+from hst_cloud.archive.lookups import lookup_paths
 from hst_cloud.archive.names import PREFIX, is_rootname, key_of_s3_uri, parse_filename, visit_prefix
+from hst_cloud.archive.session import Watcher
 from hst_cloud.errors import ArchiveError, ProductNameError
 from hst_cloud.settings import BUCKET, endpoints
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.objects import ListedObject, Store
-from hst_cloud.values import Product
+from hst_cloud.values import Product, Progress
 
-__all__ = ["Progress", "resolve"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a verb that asks services has come."""
-
-    what: str
-    """What is being done, in a few words."""
-    done: int
-    """How many are done."""
-    total: int
-    """Of how many."""
+__all__ = ["resolve"]
 
 
 def resolve(
@@ -52,7 +40,7 @@ def resolve(
     store: StoreLike = None,
     mast: str | None = None,
     deadline: float | str | u.Quantity | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Watcher | None = None,
 ) -> Table:
     """Tell where products lie in the public bucket: one row each, in the order given.
 
@@ -73,7 +61,7 @@ def resolve(
     deadline : float or Quantity, optional
         Seconds for MAST's answers, all tries included. Listings are given the bucket's own 120 s.
     progress : callable, optional
-        Receives a `Progress` before and after each kind of question.
+        Receives a `hst_cloud.values.Progress` after each look-up, and before and after the listings.
 
     Returns
     -------
@@ -92,7 +80,7 @@ def resolve(
         ``reason``
             why, for a person. What cannot be read as a product has a row, without key, that says so here.
 
-        and in ``meta`` the service, the time (UTC), the versions, and whether it was verified.
+        and in ``meta`` what was asked (``criteria``), of which service and endpoint, the time (UTC) and the versions.
 
     Raises
     ------
@@ -118,9 +106,12 @@ def resolve(
     unverified hst/public/jbqf/jbqf03gjq/
     """
     known = as_products(products)
-    if verify:
-        known = _verified(known, as_store(store), mast, deadline, progress or (lambda _: None))
-    return _table(known, verify=verify)
+    bucket = endpoints(store if isinstance(store, str) and "://" in store else None).bucket
+    if not verify:
+        return _table(known, bucket, _meta("by rule", bucket, verify=False))
+    listed = as_store(store)
+    known = _verified(known, listed, mast, deadline, progress)
+    return _table(known, bucket, _meta("ListObjectsV2", listed.address("").rstrip("/"), verify=True))
 
 
 def _verified(
@@ -128,21 +119,21 @@ def _verified(
     store: Store,
     mast: str | None,
     deadline: float | str | u.Quantity | None,
-    progress: Callable[[Progress], None],
+    progress: Watcher | None,
 ) -> list[Product]:
     """Return `known` as MAST and the bucket know it now."""
     uris = _lookups(known)
     if uris:
-        progress(Progress(what="places asked of MAST", done=0, total=len(uris)))
-        known = _placed(known, *_paths(uris, mast, deadline))
-        progress(Progress(what="places asked of MAST", done=len(uris), total=len(uris)))
+        known = _placed(known, *_paths(uris, mast, deadline, progress))
     prefixes = _prefixes(known)
     asked = list(dict.fromkeys(prefix for prefix in prefixes if prefix))
     if not asked:
         return list(known)
-    progress(Progress(what="folders listed", done=0, total=len(asked)))
+    if progress:
+        progress(Progress(what="listings", done=0, total=len(asked)))
     listings = {prefix: _Listing(found) for prefix, found in zip(asked, store.listings(asked), strict=True)}
-    progress(Progress(what="folders listed", done=len(asked), total=len(asked)))
+    if progress:
+        progress(Progress(what="listings", done=len(asked), total=len(asked)))
     return [
         _judged(product, prefix, listings[prefix]) if prefix else product
         for product, prefix in zip(known, prefixes, strict=True)
@@ -204,11 +195,14 @@ def _beginning(keys: Sequence[str]) -> str:
 
 
 def _paths(
-    uris: Sequence[str], mast: str | None, deadline: float | str | u.Quantity | None
+    uris: Sequence[str],
+    mast: str | None,
+    deadline: float | str | u.Quantity | None,
+    progress: Watcher | None,
 ) -> tuple[Mapping[str, str | None], str]:
     """Return MAST's path of each URI; none, and why, where it could not be asked."""
     try:
-        return lookup_paths(uris, mast=mast, deadline=deadline), ""
+        return lookup_paths(uris, mast=mast, deadline=deadline, progress=progress), ""
     except ArchiveError as error:  # what the bucket's listings can tell is told all the same
         return {}, f"could not be asked: {error}"
 
@@ -278,10 +272,11 @@ def _judged(product: Product, prefix: str, listing: _Listing) -> Product:
             )
     elif (found := listing.find(product)) is not None:
         elsewhere = product.key and found.key != product.key
+        parts = found.key.split("/")
         return replace(
             product,
             key=found.key,
-            obs_id=found.key.split("/")[-2],
+            obs_id=parts[3] if found.key.startswith(f"{PREFIX}/") and len(parts) == 5 else product.obs_id,
             size=found.size,
             etag=found.etag,
             status="in_cloud",
@@ -321,27 +316,29 @@ _TEXTS = {
 }
 
 
-def _table(known: Sequence[Product], *, verify: bool) -> Table:
-    archive = endpoints()
+def _meta(service: str, endpoint: str, *, verify: bool) -> dict[str, object]:
+    return {
+        "criteria": {"verify": verify},
+        "service": service,
+        "endpoint": endpoint,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"hst_cloud": version("hst-cloud"), "astropy": version("astropy")},
+    }
+
+
+def _table(known: Sequence[Product], bucket: str, meta: Mapping[str, object]) -> Table:
     texts: dict[str, list[str]] = {
         "productFilename": [p.filename for p in known],
         "dataURI": [p.uri or "" for p in known],
         "obs_id": [p.obs_id for p in known],
         "key": [p.key for p in known],
         "s3_uri": [p.key and f"s3://{BUCKET}/{p.key}" for p in known],
-        "https_url": [p.key and f"{archive.bucket}/{quote(p.key)}" for p in known],
+        "https_url": [p.key and f"{bucket}/{quote(p.key)}" for p in known],
         "etag": [p.etag or "" for p in known],
         "status": [p.status for p in known],
         "reason": [p.reason for p in known],
     }
-    table = Table(
-        meta={
-            "service": archive.bucket,
-            "verified": verify,
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": {"hst_cloud": __version__, "astropy": astropy.__version__},
-        }
-    )
+    table = Table(meta=dict(meta))
     for name, description in _TEXTS.items():
         column = MaskedColumn(np.array(texts[name], dtype=str), description=description)
         column.info.serialize_method["ecsv"] = "data_mask"  # else ECSV reads an empty text as a masked one

@@ -271,7 +271,8 @@ def chosen(table: Table, wanted: Choice) -> tuple[Table, str]:
     if len(table) and not len(table_of_makers):
         there = _counted(made)
         return table_of_makers, (
-            f"no product is of collection {' or '.join(wanted.collection)}; there are {there}: ask for them by collection="
+            f"no product is of collection {' or '.join(wanted.collection)}; "
+            f"there are {there}: ask for them by collection="
         )
     table = table_of_makers
     files = texts(table, "productFilename")

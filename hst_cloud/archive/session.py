@@ -15,9 +15,11 @@ executing again and again without a pause. All of that is settled here, below it
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from itertools import count
+from typing import TypeAlias, TypeVar
 
 import requests
 import urllib3
@@ -26,8 +28,25 @@ from requests.adapters import HTTPAdapter
 
 from hst_cloud.errors import ArchiveAnswerError, ArchiveError, ArchiveUnavailableError, QueryError
 from hst_cloud.store.policy import MAST, RETRIED, Clock
+from hst_cloud.values import Progress
 
-__all__ = ["PatientAdapter", "answer_of", "clock_for", "excerpt", "new_session", "patient", "translated"]
+__all__ = [
+    "PatientAdapter",
+    "Watcher",
+    "answer_of",
+    "clock_for",
+    "excerpt",
+    "in_parallel",
+    "new_session",
+    "patient",
+    "translated",
+]
+
+Watcher: TypeAlias = Callable[[Progress], None]
+"""What is told how far a call has come."""
+
+Job = TypeVar("Job")
+Done = TypeVar("Done")
 
 POLL = 0.25
 """Seconds before an executing query is asked for again; MAST holds the answer back for some seconds itself."""
@@ -203,3 +222,23 @@ def _unavailable(request: requests.PreparedRequest, problem: str, sent: int) -> 
     times = "once" if sent == 1 else f"{sent} times"
     message = f"MAST at {url} is not available: {problem}; asked {times}. {_WITHOUT}"
     return ArchiveUnavailableError(message, url=url, attempts=sent)
+
+
+def in_parallel(
+    ask: Callable[[Job, threading.Event], Done], jobs: Sequence[Job], *, progress: Watcher | None, what: str
+) -> list[Done]:
+    """Return what `ask` returns for each job, as many at a time as the policy allows; the first failure ends all."""
+    if not jobs:
+        return []
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(min(MAST.in_flight, len(jobs)), thread_name_prefix="hst-cloud-mast")
+    try:
+        futures = [pool.submit(ask, job, stop) for job in jobs]
+        for done, future in enumerate(as_completed(futures), 1):
+            future.result()
+            if progress:
+                progress(Progress(what=what, done=done, total=len(jobs)))
+        return [future.result() for future in futures]
+    finally:
+        stop.set()  # on the way out of an error or Ctrl-C, nothing more is sent
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -23,7 +23,7 @@ from astropy.utils.masked import Masked
 
 from hst_cloud.errors import ArchiveAnswerError
 
-__all__ = ["OBSERVATIONS", "PRODUCTS", "Field", "Kind", "blank", "from_answers", "from_table", "texts"]
+__all__ = ["OBSERVATIONS", "PRODUCTS", "Field", "Kind", "blank", "from_answers", "from_table", "text_column", "texts"]
 
 Kind: TypeAlias = Literal["text", "int", "float", "bool"]
 """What a column holds."""
@@ -180,6 +180,11 @@ def texts(table: Table | Row, name: str) -> list[str]:
     if name not in table.colnames:
         return [""] * len(table)
     return [_text(value) for value in _plain(table[name])]
+
+
+def text_column(values: Iterable[object], name: str, description: str = "") -> MaskedColumn:
+    """Return a column of texts that keeps its empty ones when it is written."""
+    return _column(values, Field(name, "text", description))
 
 
 def _plain(column: Any) -> list[object]:

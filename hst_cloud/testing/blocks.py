@@ -22,6 +22,7 @@ __all__ = [
     "Value",
     "ascii_table",
     "binary_table",
+    "block",
     "card",
     "constant",
     "fit",
@@ -102,7 +103,7 @@ def primary(
         card("NAXIS", 0, "number of data axes"),
         card("EXTEND", True, "extensions may follow"),
     ]
-    return _header([*first, *_identity(filename, nextend, date), *cards], count, filler)
+    return block([*first, *_identity(filename, nextend, date), *cards], count, filler)
 
 
 def primary_array(
@@ -115,7 +116,7 @@ def primary_array(
         card("EXTEND", True, "extensions may follow"),
         *_identity(filename, nextend, date),
     ]
-    return _header([*first, *cards], count) + _padded(_bytes(data))
+    return block([*first, *cards], count) + _padded(_bytes(data))
 
 
 def image(
@@ -128,7 +129,7 @@ def image(
         data = (data.astype(np.int32) - 32768).astype(np.int16)
     scale = [card("BZERO", 32768.0, "unsigned"), card("BSCALE", 1.0)] if scaled else []
     head = [*_image_cards(_axes(data)), *_names(name, version, inherit=inherit), *scale, *cards]
-    return _header(head, count, filler) + _padded(_bytes(data))
+    return block(head, count, filler) + _padded(_bytes(data))
 
 
 def constant(
@@ -142,7 +143,7 @@ def constant(
         card("NPIX2", shape[0], "length of constant array axis 2"),
         card("PIXVALUE", value, "value of every pixel"),
     ]
-    return _header([*_image_cards(axes), *_names(name, version, inherit=True), *number, *cards], count)
+    return block([*_image_cards(axes), *_names(name, version, inherit=True), *number, *cards], count)
 
 
 def binary_table(
@@ -173,7 +174,7 @@ def binary_table(
         card("GCOUNT", 1),
         card("TFIELDS", len(dtype.names), "columns"),
     ]
-    return _header([*first, *fields, *_names(name, version, inherit=False), *cards], count, filler) + _padded(
+    return block([*first, *fields, *_names(name, version, inherit=False), *cards], count, filler) + _padded(
         rows.tobytes()
     )
 
@@ -198,7 +199,7 @@ def ascii_table(
     body = "".join(lines).encode("ascii")
     names = [card("EXTNAME", name, "extension name"), card("EXTVER", version, "extension version number")]
     head = [*first, *names, *cards, *fields] if cards else [*first, *fields, *names]
-    return _header(head, count) + _padded(body, b" ")
+    return block(head, count) + _padded(body, b" ")
 
 
 def foreign(xtension: str, payload: bytes, cards: Sequence[str], *, count: int | None = None) -> bytes:
@@ -211,7 +212,7 @@ def foreign(xtension: str, payload: bytes, cards: Sequence[str], *, count: int |
         card("PCOUNT", 0, "number of parameters"),
         card("GCOUNT", 1, "number of groups"),
     ]
-    return _header([*first, *cards], count) + _padded(payload)
+    return block([*first, *cards], count) + _padded(payload)
 
 
 def hdulist(parts: Iterable[bytes]) -> fits.HDUList:
@@ -251,7 +252,8 @@ def _image_cards(axes: Sequence[str]) -> list[str]:
     return [card("XTENSION", "IMAGE", "image extension"), *axes, card("PCOUNT", 0), card("GCOUNT", 1)]
 
 
-def _header(cards: Sequence[str], count: int | None = None, filler: Iterable[str] = ()) -> bytes:
+def block(cards: Sequence[str], count: int | None = None, filler: Iterable[str] = ()) -> bytes:
+    """Return the blocks of a header of `count` cards."""
     return _padded("".join([*fit(cards, count, filler), "END".ljust(WIDTH)]).encode("ascii"), b" ")
 
 

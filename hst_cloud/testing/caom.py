@@ -127,7 +127,9 @@ def separation(ra: float, dec: float, other_ra: float, other_dec: float) -> floa
     a, b = math.radians(dec), math.radians(other_dec)
     x = math.cos(b) * math.sin(turn)
     y = math.cos(a) * math.sin(b) - math.sin(a) * math.cos(b) * math.cos(turn)
-    return math.degrees(math.atan2(math.hypot(x, y), math.sin(a) * math.sin(b) + math.cos(a) * math.cos(b) * math.cos(turn)))
+    return math.degrees(
+        math.atan2(math.hypot(x, y), math.sin(a) * math.sin(b) + math.cos(a) * math.cos(b) * math.cos(turn))
+    )
 
 
 def select(wanted: Any, columns: dict[str, Column]) -> dict[str, Column] | None:

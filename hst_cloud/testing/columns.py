@@ -45,9 +45,7 @@ def _columns(*rows: Column) -> dict[str, Column]:
 
 
 def _text(name: str, label: str, description: str, *, separator: str = "", example: str = "") -> Column:
-    return Column(
-        name=name, kind="string", label=label, description=description, separator=separator, example=example
-    )
+    return Column(name=name, kind="string", label=label, description=description, separator=separator, example=example)
 
 
 def _real(name: str, label: str, description: str, *, unit: str = "", vot_unit: str = "") -> Column:
@@ -176,7 +174,9 @@ def configuration(columns: dict[str, Column]) -> dict[str, dict[str, str | bool]
     Its filters are ranges for columns of type double and lists of values for others; a column's separator is sent
     back with the filter.
     """
-    described: dict[str, dict[str, str | bool]] = {"_selected_": {"text": "selected", "type": "boolean", "hidden": True}}
+    described: dict[str, dict[str, str | bool]] = {
+        "_selected_": {"text": "selected", "type": "boolean", "hidden": True}
+    }
     for column in columns.values():
         found: dict[str, str | bool] = {
             "text": column.label,

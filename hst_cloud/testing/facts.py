@@ -191,7 +191,7 @@ def _region(shortest: float | None, longest: float | None) -> str | None:
 
 def _outline(headers: Headers, ra: float | None, dec: float | None) -> str | None:
     """Return the outlines of all chips, or a small circle around the target where there is no picture."""
-    polygons = [polygon for header in headers if (polygon := _polygon(header))]
+    polygons = dict.fromkeys(polygon for header in headers if (polygon := _polygon(header)))  # reads of a ramp agree
     if polygons:
         return " ".join(polygons)
     if ra is None or dec is None:

@@ -182,7 +182,9 @@ def _query(service: str, params: Json, contents: Contents) -> tuple[list[Row], d
     """Return the rows and the columns that a Caom service answers with."""
     with_distance = OBSERVATION | {DISTANCE.name: DISTANCE}
     if service == "Mast.Caom.Cone":
-        return around(contents.observations, *_position([params.get(k) for k in ("ra", "dec", "radius")])), with_distance
+        return around(
+            contents.observations, *_position([params.get(k) for k in ("ra", "dec", "radius")])
+        ), with_distance
     if service == "Mast.Caom.Filtered":
         columns = select(params.get("columns"), OBSERVATION)
         return filtered(contents.observations, params.get("filters", []), OBSERVATION), columns

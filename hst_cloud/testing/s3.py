@@ -105,7 +105,12 @@ def _object(ask: Ask, folder: Folder, key: str) -> Answer | Work:
 def object_answer(ask: Ask, stored: Stored) -> Answer:
     """Return the object or the part of it that `ask` wants, if its conditions hold."""
     asked = ask.headers
-    if "if-match" in asked or "if-none-match" in asked or "if-modified-since" in asked or "if-unmodified-since" in asked:
+    if (
+        "if-match" in asked
+        or "if-none-match" in asked
+        or "if-modified-since" in asked
+        or "if-unmodified-since" in asked
+    ):
         status, condition = _condition(asked, stored)
         if status == 412:
             message = "At least one of the pre-conditions you specified did not hold"

@@ -137,7 +137,12 @@ def test_resources_are_made_once():
 
 def test_nothing_is_left_after_failures_and_success(scripted):
     """Neither tasks nor garbage that complains: the other requests of a failed batch end with it."""
-    with scripted.Server(scripted.serve(), scripted.error(404, "NoSuchKey"), scripted.silence) as server:
+
+    def late(connection, request):
+        time.sleep(0.3)  # the others are on their way by then
+        return scripted.error(404, "NoSuchKey")(connection, request)
+
+    with scripted.Server(scripted.serve(), late, scripted.silence) as server:
         store = HTTPStore(server.root)
         assert store.read("k", [RANGE])[0].size == 100_000
         with pytest.raises(ObjectNotFoundError):
@@ -181,7 +186,7 @@ def test_ctrl_c_that_nobody_catches_ends_the_program(scripted, script):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         sent = time.monotonic()
-        out, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=30)
         assert time.monotonic() - sent < 1
     assert process.returncode == -signal.SIGINT
     assert err.rstrip().endswith("KeyboardInterrupt")
