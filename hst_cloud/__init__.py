@@ -25,6 +25,11 @@ from hst_cloud.archive.resolve import resolve
 from hst_cloud.fits.reader import open  # noqa: A004  # read as hst_cloud.open, like astropy's fits.open
 from hst_cloud.values import Product
 
+try:
+    from hst_cloud._version import __version__
+except ModuleNotFoundError:  # written when the package is built: this is a bare copy of the source
+    __version__ = "0+unknown"
+
 __all__ = ["Product", "errors", "open", "products", "resolve", "search"]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -82,6 +82,7 @@ _NAMING = ("uri", "filename", "obs_id", "dataset", "url", "key", "s3_uri")  # th
 _STATUSES = frozenset(get_args(Status))
 _FOLDER = re.compile(rf"{PREFIX}/([a-z0-9]{{4}})/(\1[a-z0-9]{{5}})/")
 _OBSERVATION = re.compile(r"(?:hst|hlsp)_[A-Za-z0-9_+=-]+", re.ASCII)
+_ETAG = re.compile(r"[!#-~]{1,255}")  # RFC 9110, sec. 8.8.3: etagc, of ASCII alone
 _SAFE = re.compile(r"[A-Za-z0-9_+=-][A-Za-z0-9_.+=-]{0,254}")
 
 
@@ -281,22 +282,22 @@ def _product(line: _Line) -> Product:
     elif named or line.obs_id or line.dataset:
         product = _of_observation(named or line.obs_id or line.dataset, line)
     else:
-        message = line.reason or "the input names nothing: file name, URI and obs_id are all empty"
+        message = _printable(line.reason) or "the input names nothing: file name, URI and obs_id are all empty"
         raise ProductNameError(message)
     return product
 
 
 def _made(line: _Line, filename: str, uri: str | None, obs_id: str, placed: tuple[str, Status, str]) -> Product:
     key, status, reason = placed
-    if line.status in _STATUSES and (line.key or line.status != "unverified"):
-        status, reason = cast("Status", line.status), line.reason  # a row of ours: what is known already
+    if line.status in _STATUSES and (line.key or line.status not in {"unverified", "in_cloud"}):
+        status, reason = cast("Status", line.status), _printable(line.reason)  # a row of ours: what is known already
     return Product(
         filename=filename,
         uri=uri,
         obs_id=obs_id,
         key=key,
         size=_size(line.size),
-        etag=line.etag or None,
+        etag=line.etag if _ETAG.fullmatch(line.etag) else None,
         status=status,
         reason=reason,
     )
@@ -319,7 +320,7 @@ def _of_key(key: str, line: _Line) -> Product:
     uri = line.uri if line.uri.startswith("mast:") else None
     if uri is None and obs_id and filename[:6] == obs_id[:6]:
         uri = f"mast:HST/product/{filename}"
-    return _made(line, filename, uri, obs_id, (key, "unverified", line.reason))
+    return _made(line, filename, uri, obs_id, (key, "unverified", ""))
 
 
 def _of_file(text: str, line: _Line) -> Product:
@@ -332,7 +333,9 @@ def _of_file(text: str, line: _Line) -> Product:
     elif not text.startswith("mast:"):  # their URIs hold more than the file name
         uri = None
     obs_id = line.obs_id or _holder(name, line.dataset)
-    maker = collection_of(uri or "", filename, line.project, line.collection)
+    maker = name.collection
+    if maker not in {"HLA", "HLSP"}:
+        maker = collection_of(uri or "", filename, line.project, line.collection)
     placed = place(uri or filename, obs_id, line.rights, maker)
     key = placed[0]
     held = key.split("/")[3] if key else obs_id.lower() if _SAFE.fullmatch(obs_id) else ""
@@ -372,6 +375,10 @@ def _of_observation(text: str, line: _Line) -> Product:
     key, status, reason = place(f"{folder}_spt.fits", folder, line.rights)
     several = f"{rootname} names an observation, in whose folder several files lie; hst_cloud.products lists them"
     return _made(line, "", None, folder, (key.rpartition("/")[0] + "/", status, reason or several))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _size(value: object) -> int | None:

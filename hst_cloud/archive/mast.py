@@ -18,6 +18,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import count
@@ -163,7 +164,8 @@ def search(
         where = "" if position is None else f"{float(position.ra.deg)}, {float(position.dec.deg)}, {degrees}"
         found = _observations(portal, wanted, extra, where, limit=limit, progress=progress)
     meta = _meta(root, _POSITION if where else _FILTERED, found.conditions | _place_words(target, where))
-    table = from_answers(found.answers, OBSERVATIONS, {**meta, "rows_total": found.total})
+    fields = [replace(field, always=True) for field in OBSERVATIONS] if where else OBSERVATIONS
+    table = from_answers(found.answers, fields, {**meta, "rows_total": found.total})
     if limit is not None and len(table) >= limit:
         table = table[:limit]
     for note in found.notes(limit):
@@ -267,9 +269,12 @@ class _Found:
         self.conditions: dict[str, object] = {}
         self.rows = 0
         self.total = 0
+        self.unasked: list[str] = []
 
     def notes(self, limit: int | None) -> list[str]:
         """Return what the user should know of the completeness of the answer."""
+        if self.unasked:
+            return [f"limit={limit} is reached before {', '.join(self.unasked)} was asked for; raise it, or give None"]
         if self.rows >= self.total:
             return []
         if limit is not None and self.rows >= limit:
@@ -400,8 +405,9 @@ def _observations(
     names = wanted.get("instrument_name")
     for pattern in asking.instrument_patterns(names):
         left = None if limit is None else limit - result.rows
-        if left == 0:
-            break
+        if left is not None and left <= 0:
+            result.unasked += [word.rstrip("*") for word in pattern or ()]
+            continue
         one = wanted if pattern is None else wanted | {"instrument_name": pattern}
         sent = asking.portal_filters(one, extra, columns)
         with _translating(portal.MAST_REQUEST_URL):

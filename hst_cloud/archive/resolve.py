@@ -97,8 +97,8 @@ def resolve(
 
     Examples
     --------
-    >>> from hst_cloud.archive.resolve import resolve
-    >>> rows = resolve(["j8ck01041_drz.fits", "mast:HST/product/u4ge0106j_jit.fits", "JBQF03GJQ"])
+    >>> import hst_cloud as hst
+    >>> rows = hst.resolve(["j8ck01041_drz.fits", "mast:HST/product/u4ge0106j_jit.fits", "JBQF03GJQ"])
     >>> for row in rows:
     ...     print(row["status"], row["key"] or row["reason"])
     unverified hst/public/j8ck/j8ck01040/j8ck01041_drz.fits

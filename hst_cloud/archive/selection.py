@@ -17,7 +17,7 @@ from hst_cloud.archive.criteria import as_words, nearest
 from hst_cloud.archive.instruments import INSTRUMENTS, instrument_of, suffixes_of
 from hst_cloud.archive.names import Collection, is_rootname, parse_filename
 from hst_cloud.archive.places import collection_of, place
-from hst_cloud.archive.tables import texts
+from hst_cloud.archive.tables import text_column, texts
 from hst_cloud.errors import ProductNameError, QueryError
 
 __all__ = ["Asked", "Choice", "asked", "choice", "chosen", "deduplicated", "placed"]
@@ -177,14 +177,7 @@ def placed(table: Table) -> Table:
 
 
 def _set_texts(table: Table, name: str, values: Sequence[str]) -> None:
-    column = table[name].__class__(
-        np.array(values, dtype=str),
-        name=name,
-        description=table[name].description,
-        mask=np.zeros(len(values), dtype=bool),
-    )
-    column.info.serialize_method["ecsv"] = "data_mask"  # as all texts have it: see tables
-    table.replace_column(name, column)
+    table.replace_column(name, text_column(values, name, table[name].description))
 
 
 def _collections(table: Table) -> list[Collection]:

@@ -23,7 +23,7 @@ from astropy.utils.masked import Masked
 
 from hst_cloud.errors import ArchiveAnswerError
 
-__all__ = ["OBSERVATIONS", "PRODUCTS", "Field", "Kind", "blank", "from_answers", "from_table", "text_column", "texts"]
+__all__ = ["OBSERVATIONS", "PRODUCTS", "Field", "Kind", "blank", "from_answers", "text_column", "texts"]
 
 Kind: TypeAlias = Literal["text", "int", "float", "bool"]
 """What a column holds."""
@@ -145,32 +145,17 @@ def from_answers(
         for field in declared:
             kinds.setdefault(str(field.get("name")), _KINDS.get(str(field.get("type")).lower(), "text"))
     kinds.pop("_selected_", None)  # of the portal's own page
-    values = {name: [row.get(name) for row in rows] for name in kinds}
-    return _table(values, kinds, fields, len(rows), meta or {})
-
-
-def from_table(table: Table | Row, fields: Sequence[Field], meta: Mapping[str, object] | None = None) -> Table:
-    """Return a table of ours for one of ``astroquery``, one that was written and read again, or a row of such.
-
-    Raises
-    ------
-    ArchiveAnswerError
-        A value is not of its column's type.
-    """
-    if isinstance(table, Row):
-        table = table.table[table.index : table.index + 1]
-    kinds: dict[str, Kind] = {}
-    values: dict[str, list[object]] = {}
-    for name in table.colnames:
-        column = table[name]
-        kinds[name] = {"i": "int", "u": "int", "f": "float", "b": "bool"}.get(column.dtype.kind, "text")  # type: ignore[assignment]  # the literal is lost in the dict
-        values[name] = _plain(column)
-    return _table(values, kinds, fields, len(table), {**table.meta, **(meta or {})})
+    table = Table(meta=dict(meta or {}))
+    known = {field.name for field in fields}
+    more = [Field(name, kind, "") for name, kind in kinds.items() if name not in known]
+    for field in [f for f in fields if f.always or f.name in kinds] + more:
+        table[field.name] = _column([row.get(field.name) for row in rows], field)
+    return table
 
 
 def blank(fields: Sequence[Field], meta: Mapping[str, object] | None = None) -> Table:
     """Return a table without rows that has all columns, with their types and units."""
-    return _table({}, {}, fields, 0, meta or {})
+    return from_answers([], fields, meta)
 
 
 def texts(table: Table | Row, name: str) -> list[str]:
@@ -193,24 +178,6 @@ def _plain(column: Any) -> list[object]:
     data = getattr(column, "unmasked", column) if isinstance(column, Masked) else column
     values: list[object] = np.ma.getdata(getattr(data, "value", data)).tolist()
     return values if mask is None else [None if m else v for v, m in zip(values, mask, strict=True)]
-
-
-def _table(
-    values: Mapping[str, list[object]],
-    kinds: Mapping[str, Kind],
-    fields: Sequence[Field],
-    length: int,
-    meta: Mapping[str, object],
-) -> Table:
-    table = Table(meta=dict(meta))
-    ours = {field.name for field in fields}
-    for field in fields:
-        if field.always or field.name in values:
-            table[field.name] = _column(values.get(field.name, [None] * length), field)
-    for name in values:
-        if name not in ours:
-            table[name] = _column(values[name], Field(name, kinds[name], ""))
-    return table
 
 
 def _column(values: Iterable[object], field: Field) -> MaskedColumn:

@@ -150,12 +150,13 @@ class HTTPStore:
             raise ValueError(message)
         size = sum(wanted.size for wanted in ranges)
         clock = Clock(self._policy, self._policy.allowance(requests=len(ranges), size=size))
-        asked = [(Question(key, self.address(key), wanted), Body(wanted, etag)) for wanted in ranges]
+        url = self.address(key)
+        asked = [(Question(key, url, wanted), Body(wanted, etag)) for wanted in ranges]
 
         async def read_all() -> list[Piece]:
             return await _together([self._read(question, body, clock) for question, body in asked])
 
-        return one_version(key, loop.run(read_all()), self.address(key))
+        return one_version(key, loop.run(read_all()), url)
 
     def listings(self, prefixes: Sequence[str]) -> list[list[ListedObject]]:
         """Return the objects below every prefix: see `Store.listings`."""

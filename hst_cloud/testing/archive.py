@@ -15,8 +15,9 @@ from typing import Literal, Self
 
 from hst_cloud.testing.catalog import Catalog
 from hst_cloud.testing.files import Folder
-from hst_cloud.testing.http import Answer, Ask, Server, Work
+from hst_cloud.testing.http import Server
 from hst_cloud.testing.mast import PATHS, Mast
+from hst_cloud.testing.messages import Answer, Ask, Work
 from hst_cloud.testing.s3 import s3_answer
 
 __all__ = ["LocalArchive", "Request", "handler", "listen"]
@@ -116,7 +117,7 @@ class LocalArchive:
         self._port = port
         self._endpoint: str | None = None
         self._requests: list[Request] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._end: Callable[[], None] | None = None
         self._thread: threading.Thread | None = None
         self._before: str | None = None
 
@@ -160,20 +161,29 @@ class LocalArchive:
             return self
         listener = listen(self.folder, self._port)
         self._endpoint = "http://{}:{}".format(*listener.getsockname())
-        loop = self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, args=(loop, listener), name="hst_cloud archive", daemon=True)
+        loop, ended = asyncio.new_event_loop(), asyncio.Event()
+
+        def run() -> None:
+            with contextlib.closing(loop), listener:
+                loop.run_until_complete(self._serve(listener, ended))
+
+        def end() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+                loop.call_soon_threadsafe(ended.set)
+
+        self._end = end
+        self._thread = threading.Thread(target=run, name="hst_cloud archive", daemon=True)
         self._thread.start()
         return self
 
     def stop(self) -> None:
         """Drop every connection; thread and sockets are gone when this returns."""
-        loop, thread = self._loop, self._thread
-        if loop is None or thread is None:
+        end, thread = self._end, self._thread
+        if end is None or thread is None:
             return
-        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
-            loop.call_soon_threadsafe(loop.stop)
+        end()
         thread.join()
-        self._loop = self._thread = self._endpoint = None
+        self._end = self._thread = self._endpoint = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -190,25 +200,16 @@ class LocalArchive:
             os.environ[_ENDPOINT] = self._before
         self.stop()
 
-    def _run(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
+    async def _serve(self, listener: socket.socket, ended: asyncio.Event) -> None:
         folder = Folder(self.folder)
         answer = handler(folder, executing=self.executing, largest_page=self.largest_page)
-        asyncio.set_event_loop(loop)
-
-        async def serve() -> tuple[Server, asyncio.Server]:
-            server = Server(answer, latency=self.latency, bandwidth=self.bandwidth, seen=self._seen)
-            return server, await loop.create_server(server.connection, sock=listener, backlog=1024)
-
-        try:
-            server, listening = loop.run_until_complete(serve())
-            loop.run_forever()  # until stop
-            listening.close()
-            server.close()
-            loop.run_until_complete(asyncio.sleep(0))  # transports close their sockets on the loop's next turn
-        finally:
-            listener.close()
-            loop.close()
-            folder.close()
+        server = Server(answer, latency=self.latency, bandwidth=self.bandwidth, seen=self._seen)
+        listening = await asyncio.get_running_loop().create_server(server.connection, sock=listener, backlog=1024)
+        await ended.wait()
+        listening.close()
+        server.close()
+        await asyncio.sleep(0)  # dropped connections close their sockets on the loop's next turn
+        folder.close()
 
     def _seen(self, ask: Ask, answer: Answer) -> None:
         self._requests.append(

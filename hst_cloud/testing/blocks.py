@@ -180,7 +180,7 @@ def binary_table(
 
 
 def ascii_table(
-    lines: Sequence[str], columns: Sequence[Sequence[str]], cards: Sequence[str], *, name: str, version: int = 1,
+    lines: Sequence[str], columns: Sequence[Sequence[str]], cards: Sequence[str], *, name: str, version: int | None = 1,
     count: int | None = None,
 ) -> bytes:  # fmt: skip
     """Return an ASCII table of `lines` of equal length; `columns` holds the cards of each column."""
@@ -197,9 +197,7 @@ def ascii_table(
     ]
     fields = [one for column in columns for one in column]
     body = "".join(lines).encode("ascii")
-    names = [card("EXTNAME", name, "extension name"), card("EXTVER", version, "extension version number")]
-    head = [*first, *names, *cards, *fields] if cards else [*first, *fields, *names]
-    return block(head, count) + _padded(body, b" ")
+    return block([*first, *_names(name, version, inherit=False), *cards, *fields], count) + _padded(body, b" ")
 
 
 def foreign(xtension: str, payload: bytes, cards: Sequence[str], *, count: int | None = None) -> bytes:

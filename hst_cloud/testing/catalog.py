@@ -26,7 +26,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict, cast
 
 from hst_cloud.archive.instruments import instrument_of, suffixes_of
 from hst_cloud.archive.names import PREFIX, dataset_folder, parse_filename
@@ -210,33 +210,42 @@ def plain_name(name: str) -> str:
 
 
 def _extra(path: Path) -> _Extra:
+    """Read ``catalog.json``.
+
+    Raises
+    ------
+    ValueError
+        It is not as this module describes.
+    """
     try:
-        extra: _Extra = json.loads(path.read_text(encoding="utf-8"))
+        extra = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         message = f"{path} is no JSON: {error}"
         raise ValueError(message) from error
-    for name, kind in (("observations", list), ("products", list), ("names", dict)):
-        if not isinstance(extra, dict) or not isinstance(extra.get(name, kind()), kind):
-            message = f"{path}: {name!r} must be a JSON {'array' if kind is list else 'object'}"
-            raise ValueError(message)
-    for row in extra.get("observations", []):
-        unknown = sorted(row.keys() - OBSERVATION.keys())
-        if "obs_id" not in row or unknown:
-            message = f"{path}: an observation needs 'obs_id' and MAST's columns alone; found {unknown or sorted(row)}"
-            raise ValueError(message)
-    for product in extra.get("products", []):
-        unknown = sorted(product.keys() - PRODUCT.keys() - {"parents"})
-        if "dataURI" not in product or unknown:
-            message = f"{path}: a product needs 'dataURI' and MAST's columns alone; found {unknown or sorted(product)}"
-            raise ValueError(message)
-    return extra
+    shape = isinstance(extra, dict) and all(
+        isinstance(extra.get(name, kind()), kind)
+        for name, kind in (("observations", list), ("products", list), ("names", dict))
+    )
+    if not shape:
+        message = f"{path} must be an object with the arrays 'observations', 'products' and the object 'names'"
+        raise ValueError(message)
+    for rows, needed, columns in (
+        (extra.get("observations", []), "obs_id", OBSERVATION.keys()),
+        (extra.get("products", []), "dataURI", PRODUCT.keys() | {"parents"}),
+    ):
+        for row in rows:
+            unknown = sorted(row.keys() - columns)
+            if needed not in row or unknown:
+                message = f"{path}: a row needs {needed!r} and MAST's columns alone; found {unknown or sorted(row)}"
+                raise ValueError(message)
+    return cast("_Extra", extra)
 
 
 def _blank(obs_id: str) -> Row:
     """Return an observation of which nothing but its name is known."""
-    usual = {"intentType": "science", "obs_collection": "HST", "project": "HST", "calib_level": 3}
-    rest = {"dataproduct_type": "image", "obs_id": obs_id, "dataRights": "PUBLIC", "mtFlag": False}
-    return dict.fromkeys(OBSERVATION) | usual | rest  # type: ignore[operator]  # all are cells
+    row: Row = dict.fromkeys(OBSERVATION)
+    row |= {"intentType": "science", "obs_collection": "HST", "project": "HST", "calib_level": 3, "obs_id": obs_id}
+    return row | {"dataproduct_type": "image", "dataRights": "PUBLIC", "mtFlag": False}
 
 
 def _observation(obs_id: str, files: list[_File], facts: Row) -> Row:
@@ -271,7 +280,7 @@ def _number(rows: dict[str, Row]) -> None:
             row["obsid"] = str(number)
         row["obsid"] = str(row["obsid"])
         if row["objID"] is None:
-            row["objID"] = str(100_000_000 + int(row["obsid"]))
+            row["objID"] = f"9{row['obsid']}"
 
 
 def _product(file: _File, row: Row, facts: Row, *, composite: bool) -> Row:

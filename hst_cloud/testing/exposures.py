@@ -30,6 +30,7 @@ __all__ = [
     "mnemonics",
     "section",
     "values_of",
+    "wavelength_range",
 ]
 
 DATE = "2024-02-03"  # one day for every file: the bytes depend on nothing but the arguments
@@ -245,6 +246,12 @@ def history(steps: tuple[str, ...]) -> list[str]:
     for step in steps:
         lines += [f"{step} complete ...", f"  reference file {_reference(step)}", "    INFLIGHT, invented"]
     return [f"HISTORY {line}".ljust(80) for line in lines]
+
+
+def wavelength_range(low: float, high: float, resolution: float) -> dict[str, Value]:
+    """Return the keywords by which the archive is searched for wavelengths, in Angstrom."""
+    middle = (low + high) / 2
+    return {"MINWAVE": low, "MAXWAVE": high, "CENTRWV": middle, "BANDWID": high - low, "SPECRES": resolution}
 
 
 class _Missing:

@@ -18,7 +18,7 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import NamedTuple
 
-from hst_cloud.testing.http import OpenFile
+from hst_cloud.testing.messages import OpenFile
 
 __all__ = ["CATALOG", "ELSEWHERE", "Facts", "Folder", "Listed", "Stored"]
 
@@ -30,6 +30,7 @@ ELSEWHERE = "mast-only"
 
 _QUICK = 1 << 20  # bytes that are hashed while the caller waits (2 ms); more goes to another thread
 _OPEN = 256  # files kept open; a process may usually have 1,024
+_REMEMBERED = 100_000  # keys whose paths are remembered
 _TICK = 50_000_000  # ns; file systems of Linux stamp with the kernel's tick, 4 ms or less
 
 
@@ -79,6 +80,7 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = str(root.absolute())
+        self._paths: dict[str, str | None] = {}
         self._known: dict[str, _Known] = {}
         self._hashes: dict[str, tuple[tuple[int, int, int, int], str]] = {}
         self._hashing = threading.Lock()
@@ -89,12 +91,16 @@ class Folder:
 
         Links within the folder are followed: who can place them owns the folder.
         """
+        if key in self._paths:
+            return self._paths[key]
         parts = key.split("/")
-        if any(part in {"", ".", ".."} for part in parts) or "\0" in key or parts[0] in {CATALOG, ELSEWHERE}:
-            return None
-        if os.sep != "/" and (os.sep in key or ":" in key):
-            return None
-        return f"{self.root}/{key}"
+        strange = any(part in {"", ".", ".."} for part in parts) or "\0" in key or parts[0] in {CATALOG, ELSEWHERE}
+        windows = os.sep != "/" and (os.sep in key or ":" in key)
+        path = None if strange or windows else f"{self.root}/{key}"
+        if len(self._paths) > _REMEMBERED:
+            self._paths.clear()
+        self._paths[key] = path
+        return path
 
     def find(self, path: str, *, wait: bool = True) -> Stored | None:
         """Return the file at `path` as it is now.
@@ -107,7 +113,7 @@ class Folder:
             There is no file.
         """
         try:
-            status = os.stat(path)
+            status = os.stat(path)  # noqa: PTH116  # a Path for each request costs more than the request
         except (OSError, ValueError) as error:
             raise FileNotFoundError(path) from error
         stamp = _stamp(status)
@@ -126,7 +132,7 @@ class Folder:
         FileNotFoundError
             There is no file.
         """
-        status = os.stat(path)
+        status = os.stat(path)  # noqa: PTH116  # as above
         known = self._hashes.get(path)
         if known is not None and known[0] == _stamp(status):
             return Facts(status.st_size, int(status.st_mtime), known[1])

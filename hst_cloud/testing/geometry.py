@@ -21,6 +21,7 @@ from hst_cloud.testing.blocks import Array, card, image, text_of
 from hst_cloud.testing.exposures import Exposure
 
 __all__ = [
+    "DETECTORS",
     "IR",
     "UVIS",
     "WFC",
@@ -32,9 +33,11 @@ __all__ = [
     "linear_cards",
     "lookup",
     "plane",
+    "region_card",
     "solution",
     "solution_cards",
     "unplane",
+    "wcs",
 ]
 
 TABLE = (32, 64)  # rows and columns of a distortion table, whatever the scale of the image
@@ -179,6 +182,9 @@ IR = Detector(
 )
 
 
+DETECTORS = {"WFC": WFC, "UVIS": UVIS, "IR": IR}
+
+
 def plane(ra: Array, dec: Array, center: tuple[float, float]) -> tuple[Array, Array]:
     """Project sky coordinates on the tangent plane of `center`: arcsec east and north (gnomonic)."""
     a, d = np.radians(ra - center[0]), np.radians(dec)
@@ -199,8 +205,10 @@ def unplane(east: Array, north: Array, center: tuple[float, float]) -> tuple[Arr
     return ra % 360, dec
 
 
-def solution(detector: Detector, chip: Chip, exposure: Exposure, scale: int) -> dict[str, float]:
-    """Return the linear keywords of a chip: reference pixel, reference coordinates and CD matrix."""
+def solution(exposure: Exposure, number: int, scale: int) -> dict[str, float]:
+    """Return the linear keywords of the chip of EXTVER `number`: reference pixel, its coordinates, CD matrix."""
+    detector = DETECTORS[exposure.detector]
+    chip = detector.chips[number - 1]
     turn = np.radians(exposure.angle)
     rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     away = rotation @ (np.array(chip.offset) - np.array(detector.center)) + np.array(exposure.dither) * [-1, 1]
@@ -225,12 +233,11 @@ def linear_cards(linear: dict[str, float], kind: str = "TAN", key: str = "") -> 
     ]
 
 
-def solution_cards(
-    detector: Detector, number: int, exposure: Exposure, scale: int, *, tables: bool | None = None
-) -> list[str]:
+def solution_cards(exposure: Exposure, number: int, scale: int, *, tables: bool | None = None) -> list[str]:
     """Return the cards of the whole solution of the chip of EXTVER `number`, distortion and footprint included."""
+    detector = DETECTORS[exposure.detector]
     chip = detector.chips[number - 1]
-    linear = solution(detector, chip, exposure, scale)
+    linear = solution(exposure, number, scale)
     cards = linear_cards(linear, "TAN-SIP")
     order = max(int(power[0]) + int(power[2]) for power in chip.a)
     for axis, terms in (("A", chip.a), ("B", chip.b)):
@@ -244,9 +251,9 @@ def solution_cards(
     return [*cards, card("WCSNAME", f"{name}-FIT_REL_GAIAeDR3", "title of the solution"), *_fit_cards(exposure, name)]
 
 
-def alternate_cards(detector: Detector, number: int, exposure: Exposure, scale: int, key: str) -> list[str]:
+def alternate_cards(exposure: Exposure, number: int, scale: int, key: str) -> list[str]:
     """Return the cards of an alternate, linear solution: what the telescope said before it was fitted to stars."""
-    linear = solution(detector, detector.chips[number - 1], exposure, scale)
+    linear = solution(exposure, number, scale)
     # guide stars were off by a few tenths of an arcsecond before Gaia; every letter a little less
     off = 0.3 / (1 + "OABCDEFG".index(key)) / 3600
     linear |= {"CRVAL1": linear["CRVAL1"] + off, "CRVAL2": linear["CRVAL2"] - off}

@@ -11,7 +11,6 @@ import numpy as np
 from hst_cloud.testing import geometry
 from hst_cloud.testing.blocks import binary_table, block, card, foreign, primary
 from hst_cloud.testing.exposures import DATE, Exposure, section
-from hst_cloud.testing.geometry import Detector
 
 __all__ = ["SMALL", "headerlet", "history_table"]
 
@@ -29,7 +28,7 @@ _ROW = [
 ]  # fmt: skip
 
 
-def headerlet(detector: Detector, exposure: Exposure, version: int, scale: int, *, small: bool = False) -> bytes:
+def headerlet(exposure: Exposure, version: int, scale: int, *, small: bool = False) -> bytes:
     """Return an HDRLET extension: 8,640 bytes without distortion tables, 112,320 with those of two chips."""
     root = exposure.rootname
     name = "OPUS" if small else f"IDC_demo1536-GSC240-{version}"
@@ -50,20 +49,20 @@ def headerlet(detector: Detector, exposure: Exposure, version: int, scale: int, 
         card("COMPRESS", False, "uses gzip compression"),
         *names,
     ]
-    return foreign("HDRLET", _payload(detector, exposure, name, scale, small=small), cards)
+    return foreign("HDRLET", _payload(exposure, name, scale, small=small), cards)
 
 
-def history_table(detector: Detector, exposure: Exposure, rows: int, scale: int) -> bytes:
+def history_table(exposure: Exposure, rows: int, scale: int) -> bytes:
     """Return the WCSCORR table: a row for each chip of each solution that there was, and empty rows to come."""
     table = np.zeros(rows, _ROW)
     for unused in ("CD1_1", "CD2_2"):
         table[unused] = 1.0
-    chips = len(detector.chips)
+    chips = len(geometry.DETECTORS[exposure.detector].chips)
     used = min(rows, 4 * chips)
     for n in range(used):
         number = n % chips + 1
         letter = (_LETTERS + " ")[[0, 8, 1, 2][n // chips]]
-        linear = geometry.solution(detector, detector.chips[number - 1], exposure, scale)
+        linear = geometry.solution(exposure, number, scale)
         for key, value in linear.items():
             table[key][n] = value
         table["WCS_ID"][n] = "OPUS" if letter == "O" else "IDC_demo1536"
@@ -78,7 +77,7 @@ def history_table(detector: Detector, exposure: Exposure, rows: int, scale: int)
     return binary_table(table, cards, name="WCSCORR", formats=formats)
 
 
-def _payload(detector: Detector, exposure: Exposure, name: str, scale: int, *, small: bool) -> bytes:
+def _payload(exposure: Exposure, name: str, scale: int, *, small: bool) -> bytes:
     values = {
         "WCSNAME": name, "HDRNAME": f"{exposure.rootname}_hlet.fits", "DESTIM": exposure.rootname,
         "DISTNAME": f"{exposure.rootname}_demo1536", "SIPNAME": f"{exposure.rootname}_demo1536", "DATE": DATE,
@@ -86,17 +85,17 @@ def _payload(detector: Detector, exposure: Exposure, name: str, scale: int, *, s
     cards = [one for one in section("headerlet", values) if not one.startswith("DATE ")]
     parts = [primary(cards, filename=f"{exposure.rootname}_hlet.fits", nextend=1, date=DATE, count=24)]
     if small:
-        return b"".join([*parts, _solution(detector, exposure, 1, scale, 60)])
+        return b"".join([*parts, _solution(exposure, 1, scale, 60)])
     order = [("WCSDVARR", 1), ("WCSDVARR", 2), ("D2IMARR", 1), ("D2IMARR", 2)]
     for number in (1, 2):
-        parts.append(_solution(detector, exposure, number, scale, 95 if number == 1 else 93))
+        parts.append(_solution(exposure, number, scale, 95 if number == 1 else 93))
         wanted = [(table, version + 2 * (number - 1)) for table, version in order]
         parts += geometry.distortion_parts(scale, wanted, chipcard=False).values()
     return b"".join(parts)
 
 
-def _solution(detector: Detector, exposure: Exposure, number: int, scale: int, count: int) -> bytes:
-    cards = geometry.solution_cards(detector, number, exposure, scale, tables=count > 60)
+def _solution(exposure: Exposure, number: int, scale: int, count: int) -> bytes:
+    cards = geometry.solution_cards(exposure, number, scale, tables=count > 60)
     head = [card("XTENSION", "IMAGE", "image extension"), card("BITPIX", 8), card("NAXIS", 0), card("PCOUNT", 0)]
     names = [card("GCOUNT", 1), card("EXTNAME", "SIPWCS", "extension name"), card("EXTVER", number)]
     return block([*head, *names, *cards], count)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO, cast
 
 from astropy.io import fits
 
@@ -26,7 +26,8 @@ def scan(path: Path, most: int = 12) -> Headers:
     """Return the headers of the first `most` HDUs of a file, fewer where the file ends or stops making sense."""
     found: Headers = []
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as opened:
+            file = cast("BinaryIO", opened)
             while len(found) < most:
                 header = _header(file)
                 if header is None:
@@ -38,7 +39,7 @@ def scan(path: Path, most: int = 12) -> Headers:
     return found
 
 
-def _header(file: IO[bytes]) -> fits.Header | None:
+def _header(file: BinaryIO) -> fits.Header | None:
     blocks: list[bytes] = []
     while len(blocks) < _LONGEST:
         block = file.read(_BLOCK)

@@ -1,8 +1,8 @@
 """A small HTTP/1.1 server on one event loop: what the embedded archive answers with.
 
 It is written for one purpose, to be out of the way of a measurement: an `asyncio.Protocol` without tasks, streams or
-middleware. A request is parsed, given to a function, and its answer is sent by `_Connection._pump`, the one place
-where an answer becomes bytes on the wire (and so the place for delays and faults).
+middleware. A request is parsed and given to a function; what that returns is sent by `_Connection._begin` and
+`_Connection._pump`, the one place where an answer becomes bytes on the wire, and so the place for delays and faults.
 
 Connections are kept alive; pipelined requests are answered in their order; bodies carry a Content-Length.
 A file's bytes are read when the socket can take them, never sooner, so a slow reader costs no memory.
@@ -13,19 +13,13 @@ Sources: RFC 9112 (HTTP/1.1), RFC 9110 (semantics).
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
-import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from email.utils import formatdate
-from http import HTTPStatus
-from typing import TypeAlias
-from urllib.parse import unquote
 
-__all__ = ["Answer", "Ask", "FilePart", "OpenFile", "Server", "Work"]
+from hst_cloud.testing.messages import Answer, Ask, FilePart, Memory, Work, head_of, parse_head
+
+__all__ = ["Server"]
 
 _LOG = logging.getLogger("hst_cloud.testing")
 
@@ -34,95 +28,6 @@ _LONGEST_HEAD = 64 * 1024
 _LONGEST_BODY = 64 * 1024 * 1024
 _DEBT = 0.002  # seconds that a paced connection may run ahead: timers of epoll tick in milliseconds
 _STRIDE = 0.01  # seconds' worth of a paced body that are written at once
-
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
-
-
-@dataclass(slots=True)
-class Ask:
-    """One request as received."""
-
-    method: str
-    """In capitals."""
-    path: str
-    """Decoded path; empty where it is no UTF-8."""
-    query: str
-    """What follows the question mark, not decoded."""
-    headers: dict[str, str]
-    """Names in lower case."""
-    body: bytes = b""
-    """The request's body."""
-    in_flight: int = 1
-    """Requests that were being answered when this one came, itself included."""
-
-
-class OpenFile:
-    """A file open for reading, closed when nobody holds it any more."""
-
-    __slots__ = ("_fd",)
-
-    def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
-        return self._fd
-
-    def read(self, start: int, size: int) -> bytes:
-        """Return up to `size` bytes from `start`; fewer at the end of the file."""
-        if hasattr(os, "pread"):
-            return os.pread(self._fd, size, start)
-        os.lseek(self._fd, start, os.SEEK_SET)  # Windows; only the loop's thread reads bodies
-        return os.read(self._fd, size)
-
-    def __del__(self) -> None:
-        if hasattr(self, "_fd"):
-            os.close(self._fd)
-
-
-@dataclass(slots=True)
-class _Memory:
-    """Bytes that are read as a file is."""
-
-    data: bytes
-
-    def read(self, start: int, size: int) -> bytes:
-        return self.data[start : start + size]
-
-
-@dataclass(slots=True)
-class FilePart:
-    """The bytes ``[start, stop)`` of a file as a body."""
-
-    file: OpenFile | _Memory
-    """The file."""
-    start: int
-    """First byte."""
-    stop: int
-    """One past the last byte."""
-
-
-@dataclass(slots=True)
-class Answer:
-    """What shall be sent back. Date, Content-Length and Connection are added on the way."""
-
-    status: int
-    """HTTP status."""
-    headers: dict[str, str] = field(default_factory=dict)
-    """Header fields in the order in which they are sent."""
-    body: bytes | FilePart = b""
-    """The body, also of an answer to HEAD: its length is told, its bytes are not sent."""
-    close: bool = False
-    """Whether the connection ends with this answer."""
-
-    @property
-    def length(self) -> int:
-        """Bytes of the body."""
-        return len(self.body) if isinstance(self.body, bytes) else self.body.stop - self.body.start
-
-
-Work: TypeAlias = Callable[[], Answer]
-"""An answer that takes time, to be worked out on another thread."""
 
 
 class Server:
@@ -225,38 +130,43 @@ class _Connection(asyncio.Protocol):
     # -- from bytes to a request
 
     def _next(self) -> None:
-        """Take the next request from what was received, if it is complete."""
+        """Take requests from what was received, as long as one is complete and is answered at once."""
         while self._ask is None and self._transport is not None:
-            ask = self._partial
+            ask = self._partial or self._next_head()
             if ask is None:
-                end = self._received.find(b"\r\n\r\n")
-                if end < 0:
-                    if len(self._received) > _LONGEST_HEAD:
-                        self._refuse(431)
-                    return
-                ask = _parse(bytes(self._received[:end]))
-                if ask is None:
-                    self._refuse(400)
-                    return
-                del self._received[: end + 4]
-                length = ask.headers.get("content-length", "0")
-                if "transfer-encoding" in ask.headers or not length.isdecimal():
-                    self._refuse(411)
-                    return
-                if int(length) > _LONGEST_BODY:
-                    self._refuse(413)
-                    return
-                if ask.headers.get("expect", "").lower() == "100-continue":
-                    self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            length = int(ask.headers.get("content-length", "0"))
-            if len(self._received) < length:
+                return
+            size = int(ask.headers.get("content-length", "0"))
+            if len(self._received) < size:
                 self._partial = ask
                 return
             self._partial = None
-            if length:
-                ask.body = bytes(self._received[:length])
-                del self._received[:length]
+            if size:
+                ask.body = bytes(self._received[:size])
+                del self._received[:size]
             self._take(ask)
+
+    def _next_head(self) -> Ask | None:
+        """Take the next request's head from what was received; None if it is not there, or is refused."""
+        end = self._received.find(b"\r\n\r\n")
+        if end < 0:
+            if len(self._received) > _LONGEST_HEAD:
+                self._refuse(431)
+            return None
+        ask = parse_head(bytes(self._received[:end]))
+        if ask is None:
+            self._refuse(400)
+            return None
+        del self._received[: end + 4]
+        length = ask.headers.get("content-length", "0")
+        if "transfer-encoding" in ask.headers or not length.isdecimal():
+            self._refuse(411)
+            return None
+        if int(length) > _LONGEST_BODY:
+            self._refuse(413)
+            return None
+        if ask.headers.get("expect", "").lower() == "100-continue" and self._transport is not None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return ask
 
     def _refuse(self, status: int) -> None:
         self._received.clear()
@@ -304,9 +214,9 @@ class _Connection(asyncio.Protocol):
         if transport is None or self._ask is not ask:
             return
         self._close = self._close or answer.close or ask.headers.get("connection", "").lower() == "close"
-        head = _head(answer, close=self._close)
+        head = head_of(answer, close=self._close)
         body = answer.body
-        part = FilePart(_Memory(body), 0, len(body)) if isinstance(body, bytes) else body
+        part = FilePart(Memory(body), 0, len(body)) if isinstance(body, bytes) else body
         if ask.method == "HEAD" or answer.status in {204, 304}:
             part.start = part.stop
         elif server.bandwidth is None and part.stop - part.start <= _CHUNK:
@@ -324,22 +234,13 @@ class _Connection(asyncio.Protocol):
 
         Every byte of every answer is sent by `_begin` or here.
         """
-        server, transport, part = self._server, self._transport, self._rest
+        transport, part = self._transport, self._rest
         if transport is None or part is None or self._timer:
             return
         while part.start < part.stop:
-            if not self._writable:
-                return  # resume_writing comes back
-            size = min(_CHUNK, part.stop - part.start)
-            if server.bandwidth is not None:
-                size = min(size, max(1, int(server.bandwidth * _STRIDE)))
-                due = self._free + size / server.bandwidth
-                wait = due - server.loop.time()
-                if wait > _DEBT:
-                    self._timer = True
-                    server.loop.call_later(wait, self._tick)
-                    return
-                self._free = due
+            size = self._allowed(part.stop - part.start)
+            if size == 0:
+                return
             data = part.file.read(part.start, size)
             if not data:  # the file has become shorter than it was: what was promised cannot be sent
                 self.abort()
@@ -356,7 +257,24 @@ class _Connection(asyncio.Protocol):
             self._reading = True
             transport.resume_reading()
         if self._received:
-            server.loop.call_soon(self._next)  # not at once: a long pipeline must not nest
+            self._server.loop.call_soon(self._next)  # not at once: a long pipeline must not nest
+
+    def _allowed(self, size: int) -> int:
+        """Return how much of `size` may be sent now; after 0, `_pump` is called again in time."""
+        if not self._writable:
+            return 0  # resume_writing comes back
+        bandwidth, loop = self._server.bandwidth, self._server.loop
+        if bandwidth is None:
+            return min(size, _CHUNK)
+        size = min(size, _CHUNK, max(1, int(bandwidth * _STRIDE)))
+        due = self._free + size / bandwidth
+        wait = due - loop.time()
+        if wait > _DEBT:
+            self._timer = True
+            loop.call_later(wait, self._tick)
+            return 0
+        self._free = due
+        return size
 
     def _tick(self) -> None:
         self._timer = False
@@ -366,48 +284,6 @@ class _Connection(asyncio.Protocol):
         if self._ask is not None:
             self._ask = self._rest = None
             self._server.in_flight -= 1
-
-
-def _parse(head: bytes) -> Ask | None:
-    """Read a request's head, or return None if it is none; RFC 9112, sections 3 and 5."""
-    first, *lines = head.lstrip(b"\r\n").decode("latin-1").split("\r\n")
-    words = first.split(" ")
-    if len(words) != 3 or not words[2].startswith("HTTP/1."):
-        return None
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon:
-            return None
-        headers[name.lower()] = value.strip()
-    target, _, query = words[1].partition("?")
-    if not target.startswith("/"):  # the absolute form, which proxies are sent
-        target = "/" + target.partition("://")[2].partition("/")[2]
-    path = target
-    if "%" in target or not target.isascii():
-        try:
-            path = unquote(target, errors="strict")
-        except UnicodeDecodeError:
-            path = ""
-    if words[2] == "HTTP/1.0":
-        headers.setdefault("connection", "close")
-    return Ask(words[0].upper(), path, query, headers)
-
-
-@functools.lru_cache(maxsize=1)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
-
-
-def _head(answer: Answer, *, close: bool) -> bytes:
-    """Return the status line and the header fields as they are sent."""
-    status = answer.status
-    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\nDate: {_date(int(time.time()))}\r\nServer: hst_cloud"]
-    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-    if status not in {204, 304}:
-        lines.append(f"Content-Length: {answer.length}")
-    lines.append("Connection: close\r\n\r\n" if close else "Connection: keep-alive\r\n\r\n")
-    return "\r\n".join(lines).encode("latin-1", "replace")
 
 
 def _failure(error: BaseException) -> Answer:

@@ -23,7 +23,7 @@ from hst_cloud.testing.caom import Json, QueryMistake, around, filtered, page_of
 from hst_cloud.testing.catalog import Catalog, Contents, plain_name
 from hst_cloud.testing.columns import DISTANCE, OBSERVATION, PRODUCT, Column, Row, configuration
 from hst_cloud.testing.files import Folder
-from hst_cloud.testing.http import Answer, Ask, Work
+from hst_cloud.testing.messages import Answer, Ask, Work
 from hst_cloud.testing.s3 import object_answer
 
 __all__ = ["PATHS", "Mast"]
@@ -97,11 +97,10 @@ class Mast:
         try:
             rows, columns = _query(service, params, contents)
             page, size = (_positive(request.get(name), usual) for name, usual in (("page", 1), ("pagesize", _PAGE)))
-            if request.get("format", "json") != "json":
-                message = f"the embedded archive answers in JSON alone, not in {request['format']!r}"
-                raise QueryMistake(message)
         except QueryMistake as error:
             return _error(str(error))
+        if request.get("format", "json") != "json":
+            return _error(f"the embedded archive answers in JSON alone, not in {request['format']!r}")
         answer = page_of(rows, columns, page, min(size, self._largest_page))
         return _without_null_columns(answer) if request.get("removenullcolumns") else answer
 

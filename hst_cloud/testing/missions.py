@@ -8,6 +8,7 @@ Source: https://mast.stsci.edu/search/docs/hst_api_openapi.json and recorded req
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ __all__ = ["COLUMN_LIST", "from_query", "list_products", "search"]
 _LIMIT = 5000  # rows, where the request names no limit
 _MOST_TARGETS = 100
 _FARTHEST = 0.5  # degrees
+_COMPUTED = ("search_key", "search_pos", "ang_sep")  # columns that are not of a dataset
 _UNITS = {"arcseconds": 1 / 3600, "arcminutes": 1 / 60, "degrees": 1.0}
 _DAY_ZERO = datetime(1858, 11, 17)  # noqa: DTZ001  # MJD counts from here; answers have no time zone
 
@@ -46,8 +48,28 @@ def _angstrom(row: Row) -> Cell:
     return None if low is None or high is None else (float(low) + float(high)) * 5
 
 
+def _proposal(row: Row) -> Cell:
+    return int(str(row["proposal_id"])) if row["proposal_id"] else None
+
+
+def _last_name(row: Row) -> Cell:
+    return str(row["proposal_pi"] or "").partition(",")[0].upper() or None
+
+
+def _upper(name: str) -> Callable[[Row, Row], Cell]:
+    return lambda row, _: str(row[name] or "").upper()
+
+
+def _instrument(row: Row) -> Cell:
+    return _padded(str(row["instrument_name"]).partition("/")[0], 6)
+
+
+def _status(row: Row) -> Cell:
+    return "PUBLIC" if row["dataRights"] == "PUBLIC" else "PROPRIETARY"
+
+
 _FIELDS: dict[str, _Field] = {
-    "sci_data_set_name": _Field("VARCHAR", True, "Dataset: an exposure or an association", lambda o, _: str(o["obs_id"]).upper()),
+    "sci_data_set_name": _Field("VARCHAR", True, "Dataset: an exposure or an association", _upper("obs_id")),
     "sci_targname": _Field("VARCHAR", True, "Target, as the proposal names it", lambda o, _: o["target_name"]),
     "sci_ra": _Field("FLOAT", True, "Right ascension, degrees", lambda o, _: o["s_ra"]),
     "sci_dec": _Field("FLOAT", True, "Declination, degrees", lambda o, _: o["s_dec"]),
@@ -55,25 +77,25 @@ _FIELDS: dict[str, _Field] = {
     "sci_start_time": _Field("DATETIME", True, "Begin of the first exposure", lambda o, _: _when(o["t_min"])),
     "sci_stop_time": _Field("DATETIME", True, "End of the last exposure", lambda o, _: _when(o["t_max"])),
     "sci_actual_duration": _Field("FLOAT", True, "Exposure time, seconds", lambda o, _: o["t_exptime"]),
-    "sci_instrume": _Field("VARCHAR", True, "Instrument", lambda o, _: _padded(str(o["instrument_name"]).partition("/")[0], 6)),
+    "sci_instrume": _Field("VARCHAR", True, "Instrument", lambda o, _: _instrument(o)),
     "sci_aper_1234": _Field("VARCHAR", True, "Aperture", lambda _, m: m.get("aperture")),
     "sci_spec_1234": _Field("VARCHAR", True, "Filters or grating", lambda o, _: o["filters"]),
     "sci_central_wavelength": _Field("FLOAT", True, "Central wavelength, Angstrom", lambda o, _: _angstrom(o)),
-    "sci_pep_id": _Field("INTEGER", True, "Number of the proposal", lambda o, _: int(str(o["proposal_id"])) if o["proposal_id"] else None),
-    "sci_pi_last_name": _Field("VARCHAR", True, "Principal investigator", lambda o, _: str(o["proposal_pi"] or "").partition(",")[0].upper() or None),
-    "sci_release_date": _Field("DATETIME", True, "When the data become public", lambda o, _: _when(o["t_obs_release"])),
-    "sci_preview_name": _Field("VARCHAR", True, "Name of the preview", lambda o, _: str(o["obs_id"]).upper()),
+    "sci_pep_id": _Field("INTEGER", True, "Number of the proposal", lambda o, _: _proposal(o)),
+    "sci_pi_last_name": _Field("VARCHAR", True, "Principal investigator", lambda o, _: _last_name(o)),
+    "sci_release_date": _Field("DATETIME", True, "When they become public", lambda o, _: _when(o["t_obs_release"])),
+    "sci_preview_name": _Field("VARCHAR", True, "Name of the preview", _upper("obs_id")),
     "scp_scan_type": _Field("VARCHAR", True, "Spatial scan", lambda _, __: None),
     "sci_hlsp": _Field("INTEGER", True, "High-level science products", lambda _, __: None),
-    "sci_status": _Field("VARCHAR", False, "PUBLIC or PROPRIETARY", lambda o, _: "PUBLIC" if o["dataRights"] == "PUBLIC" else "PROPRIETARY"),
-    "sci_aec": _Field("VARCHAR", False, "Purpose: S science, C calibration", lambda o, _: "S" if o["intentType"] == "science" else "C"),
-    "sci_obs_type": _Field("VARCHAR", False, "Kind of observation", lambda o, _: str(o["dataproduct_type"] or "").upper()),
+    "sci_status": _Field("VARCHAR", False, "PUBLIC or PROPRIETARY", lambda o, _: _status(o)),
+    "sci_aec": _Field("VARCHAR", False, "S science, C calibration", lambda o, _: str(o["intentType"])[:1].upper()),
+    "sci_obs_type": _Field("VARCHAR", False, "Kind of observation", _upper("dataproduct_type")),
     "sci_asn_id": _Field("VARCHAR", False, "Association", lambda _, m: str(m.get("asn_id") or "NONE").upper()),
-    "sci_instrument_config": _Field("VARCHAR", False, "Instrument and detector", lambda o, _: o["instrument_name"]),
+    "sci_instrument_config": _Field("VARCHAR", False, "Instrument, detector", lambda o, _: o["instrument_name"]),
     "sci_operating_mode": _Field("VARCHAR", False, "Mode of data taking", lambda _, m: m.get("mode")),
     "sci_mtflag": _Field("VARCHAR", False, "Whether the target moves", lambda o, _: "T" if o["mtFlag"] else "F"),
     "sci_target_descrip": _Field("VARCHAR", False, "Kind of target", lambda o, _: o["target_classification"]),
-}  # fmt: skip
+}
 
 _DATATYPES = {"VARCHAR": "char", "DATETIME": "char", "FLOAT": "float", "INTEGER": "long"}
 _QUALIFIED = {"VARCHAR": "string", "DATETIME": "datetime", "FLOAT": "float", "INTEGER": "integer"}
@@ -158,6 +180,10 @@ def search(given: Any, contents: Contents) -> Json:
     }
 
 
+def _keyed(rows: list[Row]) -> list[Row]:
+    return [row | {"search_key": row["sci_data_set_name"]} for row in rows]
+
+
 def _around(rows: list[Row], targets: list[str], given: Json) -> list[Row]:
     unit = _UNITS.get(str(given.get("radius_units", "arcminutes")))
     if unit is None:
@@ -177,7 +203,7 @@ def _around(rows: list[Row], targets: list[str], given: Json) -> list[Row]:
         for row in rows:
             if row["sci_ra"] is None or row["sci_dec"] is None:
                 continue
-            distance = separation(ra, dec, float(row["sci_ra"]), float(row["sci_dec"]))
+            distance = separation(ra, dec, float(str(row["sci_ra"])), float(str(row["sci_dec"])))
             if distance <= radius:
                 place = {"search_pos": str(target), "search_key": f"{target}{row['sci_data_set_name']}"}
                 found.append(row | place | {"ang_sep": distance * 60})
@@ -188,14 +214,16 @@ def _sort(rows: list[Row], given: Json) -> None:
     by, down = given.get("sort_by") or [], given.get("sort_desc") or []
     for index in reversed(range(len(by))):
         name = by[index]
-        if name not in {"search_key", "search_pos", "ang_sep"}:
+        if name not in _COMPUTED:
             _known(name)
-        rows.sort(key=lambda row: _sortable(row.get(name)), reverse=bool(down[index]) if index < len(down) else False)  # noqa: B023  # used at once
+        descending = bool(down[index]) if index < len(down) else False
+        rows.sort(key=functools.partial(_sortable, name), reverse=descending)
 
 
-def _sortable(cell: Cell) -> tuple[bool, float, str]:
+def _sortable(name: str, row: Row) -> tuple[bool, float, str]:
+    cell = row.get(name)
     number = isinstance(cell, int | float)
-    return cell is None, float(cell) if number else 0.0, "" if number else str(cell)
+    return cell is None, float(cell) if isinstance(cell, int | float) else 0.0, "" if number else str(cell)
 
 
 def _known(name: str) -> _Field:
@@ -263,12 +291,11 @@ def list_products(given: Any, contents: Contents) -> Json:
         message = "dataset_ids must name at least one dataset"
         raise QueryMistake(message)
     obsids = {str(row["obs_id"]): str(row["obsid"]) for row in contents.observations}
-    found = []
+    found: list[Json] = []
     for name in names:
         dataset = str(name).strip().upper()
-        for product in contents.products.get(obsids.get(dataset.lower(), ""), []):
-            if product["obs_collection"] == "HST":
-                found.append(_product(dataset, product))
+        products = contents.products.get(obsids.get(dataset.lower(), ""), [])
+        found += [_product(dataset, product) for product in products if product["obs_collection"] == "HST"]
     return {"products": found}
 
 

@@ -23,7 +23,7 @@ from xml.sax.saxutils import escape
 
 from hst_cloud.settings import BUCKET, REGION
 from hst_cloud.testing.files import Folder, Listed, Stored
-from hst_cloud.testing.http import Answer, Ask, FilePart, Work
+from hst_cloud.testing.messages import Answer, Ask, FilePart, Work
 
 __all__ = ["object_answer", "s3_answer", "span_of"]
 
@@ -34,8 +34,9 @@ _MOST = 1000  # keys in one listing: ListObjectsV2, max-keys
 # What may be asked of an object beside its bytes, and is not for the public.
 _PRIVATE = frozenset({"acl", "attributes", "legal-hold", "retention", "tagging", "torrent", "uploadId"})
 
+_CONDITIONS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since"})
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
-_numbers = itertools.count(int(datetime.now(UTC).timestamp() * 1000) << 20)
+_numbers = itertools.count(1)  # of requests, in this process
 
 
 def s3_answer(ask: Ask, folder: Folder) -> Answer | Work:
@@ -46,9 +47,10 @@ def s3_answer(ask: Ask, folder: Folder) -> Answer | Work:
 
 def _signed(answer: Answer) -> Answer:
     """Add what every answer of S3 carries."""
-    number = f"{next(_numbers) & (1 << 64) - 1:016X}"
-    answer.headers = {"x-amz-id-2": f"hst-cloud-{number}", "x-amz-request-id": number, **answer.headers}
-    if isinstance(answer.body, bytes) and answer.body.endswith(b"</Error>"):
+    number = f"{next(_numbers):016X}"
+    answer.headers["x-amz-id-2"] = f"hst-cloud-{number}"
+    answer.headers["x-amz-request-id"] = number
+    if answer.status >= 400 and isinstance(answer.body, bytes):
         ids = f"<RequestId>{number}</RequestId><HostId>hst-cloud-{number}</HostId></Error>"
         answer.body = answer.body.removesuffix(b"</Error>") + ids.encode()
     return answer
@@ -81,21 +83,18 @@ def _route(ask: Ask, folder: Folder) -> Answer | Work:
 
 def _object(ask: Ask, folder: Folder, key: str) -> Answer | Work:
     path = folder.path_of(key)
-    missing = _error(404, "NoSuchKey", "The specified key does not exist.", Key=key)
-    if path is None:
-        return missing
     try:
-        stored = folder.find(path, wait=False)
+        stored = folder.find(path, wait=False) if path is not None else None
     except FileNotFoundError:
-        return missing
+        path = stored = None
+    if path is None:
+        return _error(404, "NoSuchKey", "The specified key does not exist.", Key=key)
     if stored is not None:
         return object_answer(ask, stored)
+    known = path  # a large file that has not been hashed
 
     def work() -> Answer:
-        try:
-            found = folder.find(path)
-        except FileNotFoundError:
-            return missing
+        found = folder.find(known)
         assert found is not None
         return object_answer(ask, found)
 

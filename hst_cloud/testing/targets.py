@@ -20,6 +20,8 @@ __all__ = [
     "NUCLEUS_FIRST",
     "SPIRAL",
     "SPIRAL_FIRST",
+    "SPIRAL_FIVE",
+    "SPIRAL_SINGLE",
     "STANDARD_CCD",
     "STANDARD_ECHELLE",
 ]
@@ -50,6 +52,14 @@ _SPIRAL_SECOND = replace(SPIRAL_FIRST, rootname="jzdm01acq", start=60310.2575, d
 SPIRAL = replace(
     SPIRAL_FIRST, rootname="jzdm01010", role="PROD-DTH", dither=(0.0, 0.0), seconds=720.0,
     members=(SPIRAL_FIRST, _SPIRAL_SECOND),
+)  # fmt: skip
+SPIRAL_SINGLE = replace(
+    SPIRAL_FIRST, rootname="jzdm02c1q", start=60312.125, seconds=180.0, elements=("F606W", "CLEAR2L"),
+    association="NONE", role="", dither=(0.3, 0.2),
+)  # fmt: skip
+SPIRAL_FIVE = replace(
+    SPIRAL, rootname="jbeveo010", association="jbeveo010", seconds=1800.0,
+    members=tuple(replace(SPIRAL_FIRST, rootname=f"jbeveo{n}1q", dither=(n - 2.0, 2 * n - 4.0)) for n in range(5)),
 )  # fmt: skip
 
 CLUSTER_UVIS_FIRST = Exposure(

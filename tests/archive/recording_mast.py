@@ -69,6 +69,16 @@ def answer(rows, fields=None, *, page=1, pages=1, total=None, status="COMPLETE")
     return {"status": status, "msg": "", "data": rows, "fields": declared, "paging": paging}
 
 
+def in_turn(*replies):
+    """Return a script that answers with each reply in turn, and with the last from then on."""
+    left = list(replies)
+
+    def script(_asked):
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return script
+
+
 class Mast:
     """The script and the record: `script` is called with each `Asked` and returns a body or a `Reply`."""
 
@@ -111,8 +121,10 @@ def recording_mast(script):
             reply = mast.take(Asked(self.command, parts.path, parse_qs(parts.query), body, time.monotonic()))
             time.sleep(reply.wait)
             said = reply.body if isinstance(reply.body, bytes) else None
-            said = said if said is not None else (
-                reply.body.encode() if isinstance(reply.body, str) else json.dumps(reply.body).encode()
+            said = (
+                said
+                if said is not None
+                else (reply.body.encode() if isinstance(reply.body, str) else json.dumps(reply.body).encode())
             )
             try:
                 self.send_response(reply.status)
@@ -132,7 +144,8 @@ def recording_mast(script):
             except ConnectionError:
                 self.close_connection = True
 
-        do_GET = do_POST = _reply
+        do_GET = _reply  # noqa: N815 - the name that http.server looks for
+        do_POST = _reply  # noqa: N815 - the same
 
         def log_message(self, *args):
             pass

@@ -134,7 +134,9 @@ def test_older_instruments_are_known_without_their_detectors():
 
 def test_conditions_become_filters_by_the_columns_that_mast_has():
     """A continuous column gets a pair, another its words; names are matched in any case."""
-    sent = portal_filters({"t_min": Span(1, 2), "filters": ("F814W",)}, {"Proposal_PI": "Ost*", "s_dec": (None, 5)}, COLUMNS)
+    sent = portal_filters(
+        {"t_min": Span(1, 2), "filters": ("F814W",)}, {"Proposal_PI": "Ost*", "s_dec": (None, 5)}, COLUMNS
+    )
     assert sent == {"t_min": [1, 2], "filters": ["F814W"], "proposal_pi": ["Ost*"], "s_dec": [-1e12, 5]}
 
 
@@ -176,13 +178,17 @@ def test_a_range_of_a_column_of_words_is_refused():
         portal_filters({"t_min": Span(1, 2)}, {}, {"t_min": {"vot.datatype": "char"}})
 
 
-@pytest.mark.parametrize("given", ["202.47 47.195", "202.47, +47.195", "13h29m52.8s +47d11m42s", SkyCoord(202.47, 47.195, unit="deg")])
+@pytest.mark.parametrize(
+    "given", ["202.47 47.195", "202.47, +47.195", "13h29m52.8s +47d11m42s", SkyCoord(202.47, 47.195, unit="deg")]
+)
 def test_positions_are_what_astropy_parses(given):
     """A text without units is in degrees."""
     assert sky_position(given).separation(SkyCoord(202.47, 47.195, unit="deg")) < 1 * u.arcsec
 
 
-@pytest.mark.parametrize("given", ["M 51", "202.47", "13 29 52.8 +47 11 42", SkyCoord([1, 2], [3, 4], unit="deg"), 12, "nan nan"])
+@pytest.mark.parametrize(
+    "given", ["M 51", "202.47", "13 29 52.8 +47 11 42", SkyCoord([1, 2], [3, 4], unit="deg"), 12, "nan nan"]
+)
 def test_what_is_no_position_is_refused(given):
     """Names go through target=."""
     with pytest.raises(QueryError, match="center="):

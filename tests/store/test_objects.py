@@ -116,6 +116,8 @@ def test_the_request_is_anonymous_and_bare(ask, scripted, monkeypatch, tmp_path)
     ask(scripted.serve(Set_Cookie="tracked=1; Path=/"))
     ask.store.read("k", [RANGE])
     expected = {"host", "range", "accept", "accept-encoding", "user-agent"}
+    by_name = HTTPStore(ask.server.root.replace("127.0.0.1", "localhost"))  # cookies are kept for names alone
+    assert by_name.read("k", [RANGE]) == by_name.read("k", [RANGE])
     for request in ask.server.requests:
         assert set(request.headers) == expected
         assert request.headers["accept-encoding"] == "identity"
@@ -483,6 +485,14 @@ def test_a_black_hole_is_left_after_the_first_byte_timeout(ask, scripted):
     """A connection that says nothing is closed and another one tried, within the deadline."""
     assert ask(scripted.silence, scripted.serve()).data == scripted.CONTENT[10:5000]
     assert ask.server.hung_up.wait(5)
+
+
+def test_a_black_hole_is_left_as_soon_in_a_large_call(ask, scripted):
+    """The time that a call has for its bytes is not time to wait for the first one."""
+    piece = ask(
+        scripted.silence, scripted.serve(), wanted=ByteRange(10, 10_000_000_000), policy=replace(QUICK, deadline=9)
+    )
+    assert piece.data == scripted.CONTENT[10:]
 
 
 def test_a_steady_black_hole_ends_in_an_error(ask, scripted):

@@ -1,0 +1,77 @@
+# Every target sets itself up: a virtual environment in .venv, installed anew when pyproject.toml changes.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV ?= .venv
+JOBS ?= 2
+# The first Python that is new enough; another one by `make PYTHON=...`.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+BIN := $(VENV)/bin
+# The resolver of pip 23 takes minutes over our dependencies, and pip has known dependency groups since 25.1.
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+NEW_PIP := 'pip>=25.1'
+
+.PHONY: help
+help:  ## list the targets (the default)
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+.PHONY: setup
+setup: $(VENV)/.stamp-dev  ## make .venv with everything that developing needs
+
+.PHONY: demo
+demo: $(VENV)/.stamp-run  ## run the main job on the embedded demonstration archive, without a network
+	$(BIN)/hst-cloud demo
+
+.PHONY: test
+test: $(VENV)/.stamp-dev  ## run the tests; ARGS="-k name" for some of them
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.stamp-dev  ## check style, formatting, spelling and the layers of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/lint-imports
+
+.PHONY: types
+types: $(VENV)/.stamp-dev  ## check types, strictly
+	$(BIN)/mypy
+
+.PHONY: docs
+docs: $(VENV)/.stamp-dev  ## build the documentation into docs/_build/html; warnings are errors
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
+.PHONY: notebooks
+notebooks: $(VENV)/.stamp-dev  ## write notebooks/*.ipynb from their Markdown
+	$(BIN)/jupytext --quiet --to notebook notebooks/*.md
+
+.PHONY: bench
+bench: $(VENV)/.stamp-dev  ## run the benchmarks
+	set -e; for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python "$$each"; done
+
+.PHONY: resolve
+resolve: $(VENV)/.stamp-run  ## check that pip finds recent versions in whatever order it is asked
+	$(BIN)/python .ci/resolve.py
+
+.PHONY: clean
+clean:  ## remove .venv and everything that was made
+	rm -rf $(VENV) build dist docs/_build docs/reference/api .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .import_linter_cache .coverage hst-cloud-demo notebooks/*.ipynb
+	find hst_cloud tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "hst-cloud needs Python 3.11 or newer: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# What a user installs, and no more.
+$(VENV)/.stamp-run: pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --upgrade $(NEW_PIP)
+	$(PIP) install --quiet --editable '.[plot]'
+	touch $@
+
+$(VENV)/.stamp-dev: pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --upgrade $(NEW_PIP)
+	$(PIP) install --quiet --editable '.[all]' --group dev
+	touch $(VENV)/.stamp-run $@

@@ -1,0 +1,50 @@
+"""Configuration of Sphinx. The reference is made from the code, so that it can't differ from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hst_cloud
+from hst_cloud.archive.instruments import INSTRUMENTS
+
+project = "hst_cloud"
+author = "The hst_cloud developers"
+copyright = author  # noqa: A001 - Sphinx gives the name
+version = release = hst_cloud.__version__
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+exclude_patterns = ["_build", "reference/api"]
+default_role = "py:obj"
+add_module_names = False
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # numpydoc's sections tell the types
+numpydoc_show_class_members = False  # autodoc lists them, with the line below each field
+
+html_theme = "alabaster"
+html_theme_options = {"description": "The public Hubble archive, as if it were a local disk", "page_width": "60rem"}
+html_show_sourcelink = False
+
+
+def instruments(folder: Path) -> None:
+    """Write the tables of instruments and suffixes below `folder`, one of each instrument."""
+    lines: list[str] = []
+    for instrument in INSTRUMENTS.values():
+        letters = " or ".join(f"``{letter}``" for letter in instrument.letters)
+        lines += [instrument.name, "-" * len(instrument.name), ""]
+        lines += [f"Detectors {', '.join(instrument.detectors)}; rootnames begin with {letters}.", ""]
+        lines += [".. list-table::", "   :header-rows: 1", "   :widths: 16 12 8 64", ""]
+        rows = [(f"``{s.name}``", s.kind, str(s.level), s.meaning) for s in instrument.suffixes]
+        for row in [("suffix", "holds", "level", "meaning"), *rows]:
+            lines += [f"   {'* -' if cell is row[0] else '  -'} {cell}" for cell in row]
+        lines.append("")
+    folder.mkdir(exist_ok=True)
+    text = "\n".join(lines)
+    path = folder / "instruments.inc"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+
+
+def setup(app: object) -> None:
+    """Make what the pages include; Sphinx calls this."""
+    del app
+    instruments(Path(__file__).parent / "reference" / "api")

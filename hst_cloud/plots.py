@@ -1,0 +1,469 @@
+"""Quick looks: a picture of a product, drawn from as few of its bytes as will do.
+
+`quicklook` draws a product, or an open one; `image`, `spectrum`, `counts` and `events` draw what it finds in there.
+Each returns a `matplotlib.figure.Figure` that belongs to nobody: pyplot and its global state are not used, so that
+they work in threads, on servers and in notebooks alike. ``figure.savefig("look.png")`` writes a file.
+
+matplotlib comes with the extra ``plot``, and is imported when something is drawn.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from astropy.io import fits
+from astropy.wcs import WCS, FITSFixedWarning
+
+from hst_cloud.errors import FormatError, MissingExtraError
+from hst_cloud.fits.reader import open as open_product
+from hst_cloud.store.adapters import StoreLike
+from hst_cloud.values import ProductLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Picture", "counts", "events", "image", "kind_of", "quicklook", "spectrum"]
+
+Picture: TypeAlias = Literal["image", "spectrum", "events", "counts"]
+"""What can be drawn."""
+
+_Floats: TypeAlias = npt.NDArray[np.float64]
+
+_SIZE = (7.2, 5.4)  # inches
+_DPI = 150
+_COLORS = ("#1f5f8b", "#b8472b", "#5a7d2a", "#7b5aa6")  # told apart in gray and by the colorblind
+
+
+def quicklook(product: ProductLike | fits.HDUList, *, pixels: int = 1000, store: StoreLike = None) -> Figure:
+    """Draw what a product holds: an image, a spectrum, photon events, or counts against time.
+
+    Parameters
+    ----------
+    product : Product, Row, str or HDUList
+        What `hst_cloud.open` takes, or what it returned.
+    pixels : int, optional
+        Greatest height and width of the part of an image that is read, about its center.
+    store : optional
+        Where to read, as in `hst_cloud.open`; of no meaning for an HDUList.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        To be shown or saved.
+
+    Raises
+    ------
+    FormatError
+        There is nothing in the product that could be drawn.
+    MissingExtraError
+        matplotlib is not installed.
+    HSTCloudError
+        The product cannot be opened or read: see `hst_cloud.open`.
+
+    Notes
+    -----
+    Requests: those of opening, and one batch for the data that are drawn.
+    """
+    if not isinstance(product, fits.HDUList):
+        with open_product(product, store=store) as hdul:
+            return quicklook(hdul, pixels=pixels)
+    match kind_of(product):
+        case "image":
+            return image(product, pixels=pixels)
+        case "spectrum":
+            return spectrum(product)
+        case "events":
+            return events(product)
+        case "counts":
+            return counts(product)
+
+
+def kind_of(hdul: fits.HDUList) -> Picture:
+    """Return what a file holds, as its headers tell.
+
+    Raises
+    ------
+    FormatError
+        It holds nothing that could be drawn.
+    """
+    if _fgs_channels(hdul[0].header):
+        return "counts"
+    for hdu in hdul:
+        names = set(hdu.columns.names) if isinstance(hdu, fits.BinTableHDU) else set()
+        if {"WAVELENGTH", "FLUX"} <= names:
+            return "spectrum"
+        if _places(names):
+            return "events"
+        if _is_image(hdu):
+            return "image"
+    message = (
+        f"{_name(hdul[0].header)} has no picture: expected an image, a table with WAVELENGTH and FLUX, a table of "
+        f"events, or counts of an FGS; found {', '.join(f'{h.name} ({type(h).__name__})' for h in hdul)[:300]}"
+    )
+    raise FormatError(message)
+
+
+# --- Images ----------------------------------------------------------------------------------------------------------
+
+
+def image(hdul: fits.HDUList, *, pixels: int = 1000) -> Figure:
+    """Draw the center of the first image, with its sky coordinates where it has any.
+
+    The stretch is asinh between the 1st and the 99.7th percentile, so that faint and bright parts both show. Pixels
+    without data (NaN, or exactly zero in a drizzled image) are left blank and do not count.
+
+    Parameters
+    ----------
+    hdul : HDUList
+        An open product.
+    pixels : int, optional
+        Greatest height and width of the part that is read.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One set of axes and a color bar.
+
+    Raises
+    ------
+    FormatError
+        There is no image.
+    MissingExtraError
+        matplotlib is not installed.
+    """
+    figure = _figure()
+    hdu = next((h for h in hdul if _is_image(h)), None)
+    if hdu is None:
+        message = f"{_name(hdul[0].header)} holds no image with two axes"
+        raise FormatError(message)
+    rows, columns = (_middle(length, pixels) for length in hdu.shape[-2:])
+    data = np.asarray(hdu.section[(0,) * (len(hdu.shape) - 2) + (rows, columns)], dtype=np.float64)
+    if "DRIZCORR" in hdul[0].header and _suffix(hdul[0].header) in {"drz", "drc"}:
+        data[data == 0] = np.nan  # nothing was exposed there: DrizzlePac Handbook, final_fillval
+    axes = _sky_axes(figure, hdul, hdu)
+    # In pixels of the whole image, to which the coordinates belong.
+    extent = (columns.start - 0.5, columns.stop - 0.5, rows.start - 0.5, rows.stop - 0.5)
+    drawn = axes.imshow(
+        data, origin="lower", extent=extent, norm=_stretch(data), cmap="gray", interpolation="nearest", aspect="equal"
+    )
+    axes.set_facecolor("#d9dde2")
+    figure.colorbar(drawn, ax=axes, label=_unit(hdu.header.get("BUNIT", "")) or "value", shrink=0.9, pad=0.03)
+    _title(axes, hdul, f"{hdu.name or 'PRIMARY'},{hdu.ver} [{rows.start}:{rows.stop}, {columns.start}:{columns.stop}]")
+    return figure
+
+
+def _is_image(hdu: Any) -> bool:
+    if not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
+        return False
+    return len(hdu.shape) >= 2 and min(hdu.shape) > 0 and hdu.name not in {"D2IMARR", "WCSDVARR"}
+
+
+def _middle(length: int, most: int) -> slice:
+    start = max(0, (length - most) // 2)
+    return slice(start, min(length, start + most))
+
+
+def _stretch(data: _Floats) -> Any:
+    from astropy.visualization import AsinhStretch, ImageNormalize  # noqa: PLC0415  # imports matplotlib
+
+    good = data[np.isfinite(data)]
+    low, high = np.percentile(good, [1.0, 99.7]) if good.size else (0.0, 1.0)
+    return ImageNormalize(vmin=low, vmax=high if high > low else low + 1.0, stretch=AsinhStretch(0.08), clip=False)
+
+
+def _sky_axes(figure: Figure, hdul: fits.HDUList, hdu: Any) -> Any:
+    """Return axes with right ascension and declination, or with pixels where the header has no sky."""
+    from astropy.visualization.wcsaxes import WCSAxes  # noqa: PLC0415  # imports matplotlib
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)  # old dates that astropy repairs; the sky is not touched
+        try:
+            wcs = WCS(hdu.header, hdul).celestial
+        except (ValueError, KeyError, MemoryError):  # what astropy and wcslib raise on a WCS that makes no sense
+            wcs = None
+    if wcs is None or wcs.pixel_n_dim != 2 or not wcs.has_celestial:
+        axes: Any = figure.add_subplot()
+        axes.set(xlabel="x (pixels, from 0)", ylabel="y (pixels, from 0)")
+        return axes
+    axes = figure.add_subplot(axes_class=WCSAxes, wcs=wcs)
+    for coordinate, label in zip(axes.coords, ("Right ascension (ICRS)", "Declination (ICRS)"), strict=True):
+        coordinate.set_axislabel(label, minpad=0.7)
+        coordinate.set_ticklabel(size=9, exclude_overlapping=True)
+        coordinate.set_ticks(number=5)
+    axes.coords.grid(color="white", alpha=0.18, linewidth=0.6)
+    return axes
+
+
+# --- Spectra ---------------------------------------------------------------------------------------------------------
+
+
+def spectrum(hdul: fits.HDUList) -> Figure:
+    """Draw flux against wavelength for every segment, stripe or order of the first table of spectra.
+
+    Samples with a serious flag (``DQ & SDQFLAGS``, or a weight of zero) are left out. The flux axis is fitted to all
+    but the highest half percent, because the airglow of Lyman alpha dwarfs many a target.
+
+    Parameters
+    ----------
+    hdul : HDUList
+        An open ``x1d``, ``x1dsum`` or ``sx1``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One set of axes.
+
+    Raises
+    ------
+    FormatError
+        There is no table with WAVELENGTH and FLUX.
+    MissingExtraError
+        matplotlib is not installed.
+    """
+    figure = _figure()
+    hdu = next(
+        (h for h in hdul if isinstance(h, fits.BinTableHDU) and {"WAVELENGTH", "FLUX"} <= set(h.columns.names)), None
+    )
+    if hdu is None:
+        message = f"{_name(hdul[0].header)} holds no table with WAVELENGTH and FLUX"
+        raise FormatError(message)
+    table = hdu.data
+    wavelength = np.atleast_2d(np.asarray(table["WAVELENGTH"], dtype=np.float64))
+    flux = np.where(_flagged(hdu, wavelength.shape), np.nan, np.atleast_2d(table["FLUX"]).astype(np.float64))
+    axes = figure.add_subplot()
+    labels = [str(s).strip() for s in table["SEGMENT"]] if "SEGMENT" in hdu.columns.names else []
+    for i, (x, y) in enumerate(zip(wavelength, flux, strict=True)):
+        color = _COLORS[i % (len(_COLORS) if labels else 2)]  # of neighboring orders, two are enough
+        _line(axes, x, y, color, labels[i] if labels else None)
+    _limits(axes, flux)
+    axes.set(
+        xlabel=f"Wavelength ({_unit(hdu.columns['WAVELENGTH'].unit) or 'Angstrom'})",
+        ylabel=f"Flux ({_unit(hdu.columns['FLUX'].unit) or 'as stored'})",
+    )
+    if labels:
+        axes.legend(frameon=False, fontsize=9)
+    what = f"{len(flux)} {'segment' if labels else 'order'}{'' if len(flux) == 1 else 's'}"
+    _title(axes, hdul, f"{hdu.name},{hdu.ver}, {what}")
+    return figure
+
+
+def _flagged(hdu: fits.BinTableHDU, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Return which samples the pipeline holds for bad."""
+    names, bad = set(hdu.columns.names), np.zeros(shape, dtype=bool)
+    if "DQ" in names:
+        # COS Data Handbook 2.7.2, STIS Data Handbook 2.5.2: SDQFLAGS tells which flags are serious.
+        bad |= (np.atleast_2d(hdu.data["DQ"]).astype(np.int64) & int(hdu.header.get("SDQFLAGS", 0))) != 0
+    if "DQ_WGT" in names:
+        bad |= np.atleast_2d(hdu.data["DQ_WGT"]) == 0
+    return bad
+
+
+def _line(axes: Axes, x: _Floats, y: _Floats, color: str, label: str | None) -> None:
+    """Draw one spectrum: as it is where it is short, under its running means where it is noisy and long."""
+    order = np.argsort(x, kind="stable")
+    x, y = x[order], y[order]
+    width = len(y) // 2000
+    if width > 1:
+        axes.plot(x, y, color=color, alpha=0.22, linewidth=0.4, rasterized=True)
+        x, y = _means(x, width), _means(y, width)
+    axes.plot(x, y, color=color, linewidth=0.8, label=label)
+
+
+def _means(values: _Floats, width: int) -> _Floats:
+    """Return the means of runs of `width` values, without those that are not a number."""
+    rows = values[: len(values) // width * width].reshape(-1, width)
+    good = np.isfinite(rows)
+    number = good.sum(axis=1)
+    total = np.where(good, rows, 0.0).sum(axis=1)
+    return np.asarray(np.divide(total, number, out=np.full(len(rows), np.nan), where=number > 0))
+
+
+def _limits(axes: Axes, values: _Floats) -> None:
+    good = values[np.isfinite(values)]
+    if good.size:
+        low, high = np.percentile(good, [0.5, 99.5])
+        if high > low:
+            axes.set_ylim(min(0.0, low) - 0.04 * (high - low), high + 0.12 * (high - low))
+
+
+# --- Counts of the FGS -----------------------------------------------------------------------------------------------
+
+
+def counts(hdul: fits.HDUList) -> Figure:
+    """Draw the counts of the four photomultipliers of a Fine Guidance Sensor against time.
+
+    The channels are named by ``GTYPEn`` (PMTXA, PMTXB, PMTYA, PMTYB; the star selectors' angles and the flags are not
+    read). A sample lasts ``CD1_1`` seconds, 0.025 as the sensors count 40 times a second, and the first one is at
+    ``CRPIX1``: FGS Data Handbook, chapter 2. Samples that hold ``FILL1`` or ``FILL2`` are left out. Lines are means
+    over the longest time that leaves them sharp; the range of what they average is shaded.
+
+    Parameters
+    ----------
+    hdul : HDUList
+        An open ``a1f``, ``a2f`` or ``a3f``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Two sets of axes: the photomultipliers of the X and of the Y interferometer.
+
+    Raises
+    ------
+    FormatError
+        The first HDU holds no counts.
+    MissingExtraError
+        matplotlib is not installed.
+    """
+    figure = _figure()
+    header = hdul[0].header
+    channels = _fgs_channels(header)
+    if not channels:
+        message = f"{_name(header)} holds no counts of an FGS: its first HDU names no channel by GTYPEn"
+        raise FormatError(message)
+    first, last = min(channels.values()), max(channels.values())
+    samples = np.asarray(hdul[0].section[first : last + 1], dtype=np.float64)
+    for fill in ("FILL1", "FILL2"):
+        if isinstance(header.get(fill), int | float):
+            samples[samples == header[fill]] = np.nan
+    step = float(header.get("CD1_1", 0.025))
+    time = np.asarray((np.arange(samples.shape[1]) + 1 - float(header.get("CRPIX1", 1.0))) * step, dtype=np.float64)
+    width = max(1, samples.shape[1] // 900)
+    panels = figure.subplots(2, 1, sharex=True)
+    for axis, axes in zip("XY", panels, strict=True):
+        for color, (name, row) in zip(_COLORS, [c for c in channels.items() if c[0][3] == axis], strict=False):
+            _trace(axes, time, samples[row - first], width=width, color=color, label=f"PMT {name[3:]}")
+        axes.set_ylabel(f"{axis} axis (counts / {step * 1000:g} ms)")
+        axes.legend(frameon=False, fontsize=9, loc="upper right", ncols=2)
+    panels[-1].set_xlabel(f"Time since {header.get('DATE-OBS', '')} {header.get('TIME-OBS', '')} UT (s)")
+    what = f"{samples.shape[1]:,} samples" + (f", means of {width * step:g} s" if width > 1 else "")
+    _title(panels[0], hdul, what)
+    return figure
+
+
+def _fgs_channels(header: fits.Header) -> dict[str, int]:
+    """Return the rows of the first HDU that hold counts, by the channel's name; none where it is no file of FGS."""
+    if header.get("INSTRUME") != "FGS" or header.get("NAXIS") != 2:
+        return {}
+    names = {str(header.get(f"GTYPE{n + 1}", "")).strip(): n for n in range(header["NAXIS2"])}
+    return {name: n for name, n in names.items() if name in {"PMTXA", "PMTXB", "PMTYA", "PMTYB"}}
+
+
+def _trace(axes: Axes, time: _Floats, values: _Floats, *, width: int, color: str, label: str) -> None:
+    if width > 1:
+        rows = values[: len(values) // width * width].reshape(-1, width)
+        filled = np.isfinite(rows)
+        low = np.where(filled, rows, np.inf).min(axis=1)
+        high = np.where(filled, rows, -np.inf).max(axis=1)
+        time, values = _means(time, width), _means(values, width)
+        empty = ~filled.any(axis=1)
+        low[empty] = high[empty] = np.nan
+        axes.fill_between(time, low, high, color=color, alpha=0.16, linewidth=0)
+    axes.plot(time, values, color=color, linewidth=0.9, label=label)
+
+
+# --- Photon events ---------------------------------------------------------------------------------------------------
+
+
+def events(hdul: fits.HDUList) -> Figure:
+    """Draw photon events as an image of the detector: how many fell where.
+
+    Parameters
+    ----------
+    hdul : HDUList
+        An open ``corrtag``, ``rawtag`` or ``tag``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One set of axes and a color bar.
+
+    Raises
+    ------
+    FormatError
+        There is no table of events.
+    MissingExtraError
+        matplotlib is not installed.
+    """
+    figure = _figure()
+    hdu = next((h for h in hdul if isinstance(h, fits.BinTableHDU) and _places(set(h.columns.names))), None)
+    if hdu is None:
+        message = f"{_name(hdul[0].header)} holds no table of events"
+        raise FormatError(message)
+    across, up = _places(set(hdu.columns.names))
+    table = hdu.data
+    axes = figure.add_subplot()
+    drawn = axes.hist2d(table[across], table[up], bins=(400, 200), cmap="magma", norm=_log_norm(), rasterized=True)[3]
+    figure.colorbar(drawn, ax=axes, label="Events", pad=0.03)
+    axes.set(xlabel=f"{across} (pixels)", ylabel=f"{up} (pixels)", facecolor="black")
+    _title(axes, hdul, f"{hdu.name},{hdu.ver}, {len(table):,} events")
+    return figure
+
+
+def _places(names: set[str]) -> tuple[str, ...]:
+    """Return the columns that tell where an event fell: COS's corrected or raw ones, or STIS's."""
+    pairs = (("XCORR", "YCORR"), ("RAWX", "RAWY"), ("AXIS1", "AXIS2"))
+    return next((pair for pair in pairs if {"TIME", *pair} <= names), ())
+
+
+def _log_norm() -> Any:
+    from matplotlib.colors import LogNorm  # noqa: PLC0415  # an optional dependency
+
+    return LogNorm(vmin=1)
+
+
+# --- Around the picture ----------------------------------------------------------------------------------------------
+
+
+def _figure() -> Figure:
+    try:
+        from matplotlib.figure import Figure as New  # noqa: PLC0415  # an optional dependency
+    except ImportError as error:
+        message = "Pictures need matplotlib, which is not installed: pip install 'hst-cloud[plot]'"
+        raise MissingExtraError(message) from error
+    return New(figsize=_SIZE, dpi=_DPI, layout="constrained")
+
+
+def _title(axes: Any, hdul: fits.HDUList, what: str) -> None:
+    """Say which product, target and filter it is; and below, in small, what of it was drawn."""
+    header = hdul[0].header
+    instrument = "/".join(filter(None, (str(header.get(k, "")).strip() for k in ("INSTRUME", "DETECTOR"))))
+    element = _element(header)
+    first = "  ".join(filter(None, (_name(header), str(header.get("TARGNAME", "")).strip(), instrument, element)))
+    seconds = header.get("EXPTIME", header.get("TEXPTIME"))
+    if seconds is None and len(hdul) > 1:
+        seconds = hdul[1].header.get("EXPTIME")
+    second = what + (f", {seconds:g} s" if isinstance(seconds, int | float) else "")
+    title = axes.set_title(first, fontsize=11, loc="left", pad=20)
+    note = axes.text(0, 1.015, second, transform=axes.transAxes, fontsize=8.5, color="#555555", va="bottom")
+    for text in (title, note):
+        text.set_parse_math(False)  # a dollar in a target's name is a dollar
+
+
+def _name(header: fits.Header) -> str:
+    return str(header.get("FILENAME") or header.get("ROOTNAME") or "the file").strip()
+
+
+def _suffix(header: fits.Header) -> str:
+    return _name(header).partition(".")[0].rpartition("_")[2]
+
+
+def _element(header: fits.Header) -> str:
+    """Return the filter or grating, with its central wavelength where it has one."""
+    words = [str(header[k]).strip() for k in ("FILTER", "FILTER1", "FILTER2", "OPT_ELEM", "AAST_FLT") if k in header]
+    named = [word for word in words if word and not word.startswith(("CLEAR", "N/A"))]
+    central = header.get("CENWAVE")
+    return " ".join([*named, *([str(central)] if central else [])])
+
+
+def _unit(text: object) -> str:
+    """Return a unit as a person writes it: ``electrons/s``."""
+    written = " ".join(str(text or "").replace(" /", "/").split())
+    if written.isupper():  # BUNIT of the images: ELECTRONS/S
+        written = written.lower()
+    for stored, shown in (("**2", "²"), ("Angstroms", "Å"), ("Angstrom", "Å"), ("angstrom", "Å")):
+        written = written.replace(stored, shown)
+    return written

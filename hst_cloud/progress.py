@@ -1,0 +1,77 @@
+"""How far a call has come, as one line on a terminal that is gone when the call is done."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO, TypeAlias
+
+from hst_cloud.values import Progress
+
+__all__ = ["Watcher", "progress_line"]
+
+PATIENCE = 1.0
+"""Seconds without a word: what is done by then needs no progress."""
+_PERIOD = 0.2
+
+Watcher: TypeAlias = Callable[[Progress], None]
+"""What is told how far a call has come."""
+
+
+@contextmanager
+def progress_line(what: str, *, stream: TextIO | None = None, patience: float = PATIENCE) -> Iterator[Watcher]:
+    """Show on `stream`, if it is a terminal, how far the body of the ``with`` has come.
+
+    Parameters
+    ----------
+    what : str
+        What is being done, for as long as nothing better is known: ``asking MAST``.
+    stream : file, optional
+        By default standard error.
+    patience : float, optional
+        Seconds before anything is shown.
+
+    Yields
+    ------
+    callable
+        To be given to a verb as ``progress``. It may be called on any thread.
+    """
+    stream = stream or sys.stderr
+    latest: list[Progress] = []
+    if not stream.isatty():
+        yield lambda _message: None
+        return
+    ended = threading.Event()
+    began = time.monotonic()
+
+    def show() -> None:
+        shown = False
+        wait = patience
+        while not ended.wait(wait):
+            wait = _PERIOD
+            shown = True
+            text = _line(what, latest[-1] if latest else None, time.monotonic() - began)
+            stream.write("\r\x1b[K" + text[: shutil.get_terminal_size().columns - 1])
+            stream.flush()
+        if shown:
+            stream.write("\r\x1b[K")
+            stream.flush()
+
+    thread = threading.Thread(target=show, name="hst_cloud progress", daemon=True)
+    thread.start()
+    try:
+        yield lambda message: latest.__setitem__(slice(None), [message])
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _line(what: str, latest: Progress | None, seconds: float) -> str:
+    if latest is None:
+        return f"{what} ... {seconds:.0f} s"
+    total = "" if latest.total is None else f" of {latest.total:,}"
+    return f"{what}: {latest.done:,}{total} {latest.what}, {seconds:.0f} s"

@@ -1,0 +1,149 @@
+"""hst_cloud.open over real sockets: what MAST alone holds, how many requests, and an impatient user."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from support import put
+
+import hst_cloud as hst
+from hst_cloud.errors import NotInCloudError, ObjectChangedError, ObjectNotFoundError
+from hst_cloud.testing import LocalArchive
+from hst_cloud.values import ByteRange
+
+NAME = "jbqf03gjq_flc.fits"
+HAP = "hst_16912_02_acs_wfc_f606w_jety02_drc.fits"
+
+
+@pytest.fixture
+def image():
+    return np.arange(1000 * 500, dtype=">f4").reshape(500, 1000)
+
+
+@pytest.fixture
+def archive(tmp_path, image):
+    content = fits.HDUList([fits.PrimaryHDU(), *[fits.ImageHDU(image, name="SCI", ver=i) for i in (1, 2, 3)]])
+    put(tmp_path, NAME, content)
+    (tmp_path / "mast-only").mkdir()
+    content.writeto(tmp_path / "mast-only" / HAP)
+    content.writeto(tmp_path / "mast-only" / "jbqf03gkq_flc.fits")
+    with LocalArchive(tmp_path) as archive:
+        yield archive
+
+
+def test_opening_and_reading_cost_what_is_promised(archive, image):
+    """At most one GET an HDU, one for a section, none for a second look at headers, and never a HEAD."""
+    with hst.open(NAME) as hdul:
+        assert len(archive.requests) <= len(hdul)
+        assert sum(r.bytes for r in archive.requests) <= 4 * 64 * 1024
+        archive.forget()
+        assert [h.header.get("EXTNAME") for h in hdul] == [None, "SCI", "SCI", "SCI"]
+        assert archive.requests == []
+        assert np.array_equal(hdul["SCI", 2].section[100:130, 100:130], image[100:130, 100:130])
+        assert len(archive.requests) == 1
+        assert archive.requests[0].bytes == 29 * 4000 + 30 * 4
+        assert np.array_equal(hdul["SCI", 3].data, image)
+        assert len(archive.requests) == 2
+    assert {r.method for r in archive.requests} == {"GET"}
+
+
+def test_mast_serves_what_the_bucket_does_not_hold_when_asked(archive, image):
+    """A HAP product has no key; source='mast' reads it by ranges from the Download service, and only then."""
+    with pytest.raises(NotInCloudError, match="source='mast'"):
+        hst.open(HAP)
+    assert archive.requests == []
+    with hst.open(f"mast:HST/product/{HAP}", source="mast") as hdul:
+        assert np.array_equal(hdul["SCI", 2].section[7:9], image[7:9])
+    assert {r.service for r in archive.requests} == {"mast"}
+    assert sum(r.bytes for r in archive.requests) < 1e6 < (archive.folder / "mast-only" / HAP).stat().st_size
+
+
+def test_with_mast_as_source_the_bucket_still_comes_first(archive, image):
+    """What the bucket holds is read there; what it should hold and does not, from MAST."""
+    with hst.open(NAME, source="mast") as hdul:
+        assert len(hdul) == 4
+    assert {r.service for r in archive.requests} == {"s3"}
+    with pytest.raises(ObjectNotFoundError):
+        hst.open("jbqf03gkq_flc.fits")
+    with hst.open("jbqf03gkq_flc.fits", source="mast") as hdul:
+        assert np.array_equal(hdul["SCI", 1].section[0], image[0])
+
+
+def test_a_replaced_object_is_found_by_the_server(archive, image, tmp_path):
+    """If-Match goes with every range: the answer is 412, and the error has the request's id."""
+    with hst.open(NAME) as hdul:
+        put(tmp_path, NAME, fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image + 1), fits.ImageHDU(image)]))
+        archive.forget()
+        with pytest.raises(ObjectChangedError, match="replaced") as caught:
+            hdul[1].section[300]
+    assert [r.status for r in archive.requests] == [412]
+    assert caught.value.request_id
+
+
+def test_a_product_is_opened_by_another_process(archive, image):
+    """A pickled product opens in a child that was told nothing but the environment."""
+    product = pickle.dumps(hst.Product(filename=NAME, key=f"hst/public/jbqf/jbqf03gjq/{NAME}"))
+    code = f"import pickle, hst_cloud; print(hst_cloud.open(pickle.loads({product!r}))['SCI', 1].section[3, 4])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert float(done.stdout) == image[3, 4]
+    assert done.stderr == ""
+
+
+def test_a_file_opened_before_a_fork_reads_after_it(archive, image):
+    """The child makes connections of its own; the parent's go on."""
+    code = f"""
+import os, warnings, numpy, hst_cloud
+warnings.simplefilter("ignore")
+hdul = hst_cloud.open({NAME!r})
+before = hdul["SCI", 1].section[10]
+child = os.fork()
+same = numpy.array_equal(hdul["SCI", 1].section[10], before) and hdul["SCI", 2].section[499, 999] == 499_999
+if child == 0:
+    os._exit(0 if same else 1)
+assert same and os.waitpid(child, 0)[1] == 0
+print("both")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "both\n"
+
+
+def test_a_waiting_main_thread_answers_ctrl_c_within_a_second(tmp_path, image):
+    """An archive that takes ten seconds for an answer does not keep the user."""
+    put(tmp_path, NAME, fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image)]))
+    code = f"""
+import hst_cloud, time
+print("ready", flush=True)
+try:
+    hst_cloud.open({NAME!r})
+except KeyboardInterrupt:
+    print("interrupted", time.time(), flush=True)
+"""
+    with LocalArchive(tmp_path, latency=10) as archive:
+        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(0.7)  # by then it waits for the first byte
+        sent = time.time()
+        os.kill(child.pid, signal.SIGINT)
+        word, when = child.stdout.readline().split()
+        assert word == "interrupted"
+        assert float(when) - sent < 1
+        assert child.wait(timeout=10) == 0
+        child.stdout.close()
+        archive.stop()
+
+
+def test_ranges_are_exact(archive):
+    """What goes over the wire is what was asked for, in S3's form."""
+    with hst.open(NAME) as hdul:
+        archive.forget()
+        start = hdul[2]._data_offset + 4000 * 20
+        hdul[2].section[20:22]
+    assert archive.requests[0].range == f"bytes={start}-{ByteRange(start, start + 8000).stop - 1}"
