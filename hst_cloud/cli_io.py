@@ -2,8 +2,7 @@
 
 Two forms travel through pipes: JSON lines, one object a row, and CSV with a line of names. Values are those of the
 table in MAST's names and units; what is masked, missing or not finite is ``null`` in the one and nothing in the other.
-ECSV keeps units and ``meta`` as well. A person at a terminal gets the few columns that tell most and fit, and nothing
-that a server wrote reaches the terminal as a control character.
+ECSV keeps units and ``meta`` as well. What a person sees is made in `hst_cloud.cli_text`.
 """
 
 from __future__ import annotations
@@ -12,17 +11,27 @@ import csv
 import io
 import json
 import math
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
-from astropy.table import Column, MaskedColumn, Table
-from astropy.time import Time
+from astropy.table import MaskedColumn, Table
 
-from hst_cloud.errors import FormatError
+from hst_cloud.errors import FormatError, QueryError
 
-__all__ = ["FORMATS", "Format", "Value", "human_size", "plain", "read_table", "records", "render", "table_of", "write"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Value",
+    "criteria_of",
+    "plain_values",
+    "read_table",
+    "records",
+    "span_of",
+    "table_of",
+    "words_of",
+    "write",
+]
 
 Format: TypeAlias = Literal["table", "jsonl", "csv", "ecsv"]
 """How a table is written."""
@@ -134,12 +143,13 @@ def _column(name: str, values: Sequence[Any]) -> MaskedColumn:
 
 def records(table: Table) -> Iterator[dict[str, Value]]:
     """Return the rows as plain values; None for what is masked or not finite."""
-    columns = [_plain_values(table[name]) for name in table.colnames]
+    columns = [plain_values(table[name]) for name in table.colnames]
     for row in zip(*columns, strict=True):
         yield dict(zip(table.colnames, row, strict=True))
 
 
-def _plain_values(column: Any) -> list[Value]:
+def plain_values(column: Any) -> list[Value]:
+    """Return a column's values as Python's own; None for what is masked or not finite."""
     masked = np.ma.getmaskarray(column) if isinstance(column, np.ma.MaskedArray) else None
     values = np.ma.getdata(np.asarray(column) if masked is None else column).tolist()
     if masked is not None:
@@ -191,112 +201,54 @@ def _cell(value: Value) -> Value:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-# --- For a person ----------------------------------------------------------------------------------------------------
+# --- Options ---------------------------------------------------------------------------------------------------------
 
 
-def plain(text: str) -> str:
-    """Return `text` on one line without anything that a terminal would obey: a blank for each such character."""
-    return "".join(c if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029" else " " for c in text)
+def words_of(values: Iterable[str]) -> list[str] | None:
+    """Return the words of an option that may be repeated or hold commas; None where it was not given."""
+    return [word.strip() for value in values for word in value.split(",") if word.strip()] or None
 
 
-def human_size(size: float) -> str:
-    """Return bytes as a person reads them: ``168 MB``, in powers of ten."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
+def span_of(text: str) -> tuple[float | None, float | None]:
+    """Return the two ends of ``LEAST..GREATEST``; None for one that is left out.
 
-
-def render(table: Table, columns: Sequence[str], *, width: int, rows: int = 0, every: bool = False) -> str:
-    """Return the telling columns as aligned text, as many as fit, and a line that counts the rows.
-
-    Parameters
-    ----------
-    table : Table
-        What to show.
-    columns : sequence of str
-        The columns by what they tell, the most telling first. Those that the table lacks, and those without any
-        value, are left out.
-    width : int
-        Characters of a line.
-    rows : int, optional
-        Greatest number of rows; 0 for all.
-    every : bool, optional
-        Show all of `columns`, whatever the width.
+    Raises
+    ------
+    QueryError
+        It is no range.
     """
-    shown = table if rows == 0 else table[:rows]
-    cells = {name: _cells(shown[name], name) for name in columns if name in table.colnames}
-    if not every:
-        cells = {name: texts for name, texts in cells.items() if any(texts)} or cells
-    widths = {name: max([len(name), *(len(text) for text in texts)]) for name, texts in cells.items()}
-    names = list(cells) if every else _fitting(widths, width)
-    lines = ["  ".join(name.ljust(widths[name]) for name in names)]
-    lines.append("  ".join("-" * widths[name] for name in names))
-    right = {name for name in names if table[name].dtype.kind in "iuf"}
-    for i in range(len(shown)):
-        texts = (_cut(cells[name][i], widths[name]) for name in names)
-        lines.append(
-            "  ".join(
-                text.rjust(widths[name]) if name in right else text.ljust(widths[name])
-                for name, text in zip(names, texts, strict=True)
-            )
-        )
-    return "\n".join(line.rstrip() for line in lines) + "\n" + _count(len(table), len(shown), len(names), table)
-
-
-def _count(total: int, shown: int, columns: int, table: Table) -> str:
-    text = f"{total:,} row{'' if total == 1 else 's'}"
-    if shown < total:
-        text += f", the first {shown:,} shown (--rows 0 shows all)"
-    if columns < len(table.colnames):
-        text += f"; {columns} of {len(table.colnames)} columns (--columns, --format)"
-    return text + "\n"
-
-
-def _fitting(widths: dict[str, int], width: int) -> list[str]:
-    """Return the names that fit into `width`, narrowing the widest where the first ones alone do not."""
-    names: list[str] = []
-    used = 0
-    for name, wide in widths.items():
-        if names and used + 2 + wide > width:
-            room = width - used - 2
-            # A long text is worth showing in part.
-            if room >= max(20, len(name)):
-                widths[name] = room
-                names.append(name)
-            break
-        widths[name] = min(wide, max(width, 20))
-        used += widths[name] + (2 if names else 0)
-        names.append(name)
-    return names
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _cells(column: Column, name: str) -> list[str]:
-    return [_shown(value, name) for value in _plain_values(column)]
-
-
-def _shown(value: Value, name: str) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
-        if name in {"t_min", "t_max", "t_obs_release"}:
-            return _date(value)
-        if name in {"size", "bytes_read"}:
-            return human_size(value)
-        return f"{value:,}" if isinstance(value, int) else f"{value:.8g}"
-    return plain(value)
-
-
-def _date(mjd: float) -> str:
-    """Return a modified Julian date as a calendar's, to the minute."""
+    low, dots, high = text.partition("..")
+    ends = [low.strip(), high.strip()]
     try:
-        return str(Time(mjd, format="mjd").to_value("iso", subfmt="date_hm"))
-    except ValueError:  # beyond any calendar
-        return f"{mjd:g}"
+        least, greatest = (float(end) if end else None for end in ends)
+    except ValueError:
+        dots = ""
+    if not dots or not any(ends):
+        message = f"{text!r} is no range; give one such as 100..500, 100.. or ..500"
+        raise QueryError(message)
+    return least, greatest
+
+
+def criteria_of(texts: Iterable[str]) -> dict[str, object] | None:
+    """Return the conditions that ``COLUMN=VALUE`` and ``COLUMN=LEAST..GREATEST`` stand for; None where there are none.
+
+    Raises
+    ------
+    QueryError
+        A text is no condition, or one column has two that cannot hold together.
+    """
+    words: dict[str, list[str]] = {}
+    spans: dict[str, object] = {}
+    for text in texts:
+        name, _, value = (part.strip() for part in text.partition("="))
+        if not name or not value:
+            message = f"{text!r} is no condition; give one such as 'proposal_pi=Riess*' or 't_exptime=100..500'"
+            raise QueryError(message)
+        if name in spans or (".." in value and name in words):
+            message = f"{name} is given a range and something else; give one of them"
+            raise QueryError(message)
+        if ".." in value:
+            spans[name] = span_of(value)
+        else:
+            words.setdefault(name, []).append(value)
+    return {**words, **spans} or None

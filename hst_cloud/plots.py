@@ -17,6 +17,7 @@ import numpy.typing as npt
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 
+from hst_cloud.archive.inputs import as_product
 from hst_cloud.errors import FormatError, MissingExtraError
 from hst_cloud.fits.reader import open as open_product
 from hst_cloud.store.adapters import StoreLike
@@ -38,7 +39,9 @@ _DPI = 150
 _COLORS = ("#1f5f8b", "#b8472b", "#5a7d2a", "#7b5aa6")  # told apart in gray and by the colorblind
 
 
-def quicklook(product: ProductLike | fits.HDUList, *, pixels: int = 1000, store: StoreLike = None) -> Figure:
+def quicklook(
+    product: ProductLike | fits.HDUList, *, pixels: int = 1000, name: str = "", store: StoreLike = None
+) -> Figure:
     """Draw what a product holds: an image, a spectrum, photon events, or counts against time.
 
     Parameters
@@ -47,6 +50,8 @@ def quicklook(product: ProductLike | fits.HDUList, *, pixels: int = 1000, store:
         What `hst_cloud.open` takes, or what it returned.
     pixels : int, optional
         Greatest height and width of the part of an image that is read, about its center.
+    name : str, optional
+        What the title calls the product: by default its file name, or for an HDUList what its header says.
     store : optional
         Where to read, as in `hst_cloud.open`; of no meaning for an HDUList.
 
@@ -70,16 +75,16 @@ def quicklook(product: ProductLike | fits.HDUList, *, pixels: int = 1000, store:
     """
     if not isinstance(product, fits.HDUList):
         with open_product(product, store=store) as hdul:
-            return quicklook(hdul, pixels=pixels)
+            return quicklook(hdul, pixels=pixels, name=name or as_product(product).filename)
     match kind_of(product):
         case "image":
-            return image(product, pixels=pixels)
+            return image(product, pixels=pixels, name=name)
         case "spectrum":
-            return spectrum(product)
+            return spectrum(product, name=name)
         case "events":
-            return events(product)
+            return events(product, name=name)
         case "counts":
-            return counts(product)
+            return counts(product, name=name)
 
 
 def kind_of(hdul: fits.HDUList) -> Picture:
@@ -110,11 +115,12 @@ def kind_of(hdul: fits.HDUList) -> Picture:
 # --- Images ----------------------------------------------------------------------------------------------------------
 
 
-def image(hdul: fits.HDUList, *, pixels: int = 1000) -> Figure:
+def image(hdul: fits.HDUList, *, pixels: int = 1000, name: str = "") -> Figure:
     """Draw the center of the first image, with its sky coordinates where it has any.
 
-    The stretch is asinh between the 1st and the 99.7th percentile, so that faint and bright parts both show. Pixels
-    without data (NaN, or exactly zero in a drizzled image) are left blank and do not count.
+    The stretch is asinh, so that faint and bright parts both show: up to the 99.7th percentile, and from the 1st or,
+    where dead pixels drag that down, from three standard deviations of the noise below the median. Pixels without
+    data (NaN, or exactly zero in a drizzled image) are left blank and do not count.
 
     Parameters
     ----------
@@ -122,6 +128,8 @@ def image(hdul: fits.HDUList, *, pixels: int = 1000) -> Figure:
         An open product.
     pixels : int, optional
         Greatest height and width of the part that is read.
+    name : str, optional
+        What the title calls it; by default what the header says.
 
     Returns
     -------
@@ -152,7 +160,12 @@ def image(hdul: fits.HDUList, *, pixels: int = 1000) -> Figure:
     )
     axes.set_facecolor("#d9dde2")
     figure.colorbar(drawn, ax=axes, label=_unit(hdu.header.get("BUNIT", "")) or "value", shrink=0.9, pad=0.03)
-    _title(axes, hdul, f"{hdu.name or 'PRIMARY'},{hdu.ver} [{rows.start}:{rows.stop}, {columns.start}:{columns.stop}]")
+    _title(
+        axes,
+        hdul,
+        f"{hdu.name or 'PRIMARY'},{hdu.ver} [{rows.start}:{rows.stop}, {columns.start}:{columns.stop}]",
+        name,
+    )
     return figure
 
 
@@ -171,7 +184,9 @@ def _stretch(data: _Floats) -> Any:
     from astropy.visualization import AsinhStretch, ImageNormalize  # noqa: PLC0415  # imports matplotlib
 
     good = data[np.isfinite(data)]
-    low, high = np.percentile(good, [1.0, 99.7]) if good.size else (0.0, 1.0)
+    low, middle, high = np.percentile(good, [1.0, 50.0, 99.7]) if good.size else (0.0, 0.0, 1.0)
+    noise = 1.4826 * np.median(np.abs(good - middle)) if good.size else 0.0  # of a normal distribution
+    low = max(low, middle - 3 * noise)
     return ImageNormalize(vmin=low, vmax=high if high > low else low + 1.0, stretch=AsinhStretch(0.08), clip=False)
 
 
@@ -201,16 +216,18 @@ def _sky_axes(figure: Figure, hdul: fits.HDUList, hdu: Any) -> Any:
 # --- Spectra ---------------------------------------------------------------------------------------------------------
 
 
-def spectrum(hdul: fits.HDUList) -> Figure:
+def spectrum(hdul: fits.HDUList, *, name: str = "") -> Figure:
     """Draw flux against wavelength for every segment, stripe or order of the first table of spectra.
 
-    Samples with a serious flag (``DQ & SDQFLAGS``, or a weight of zero) are left out. The flux axis is fitted to all
-    but the highest half percent, because the airglow of Lyman alpha dwarfs many a target.
+    Samples with a serious flag (``DQ & SDQFLAGS``, or a weight of zero) are left out. The flux axis is fitted to what
+    lies outside of the airglow of hydrogen and oxygen, which dwarfs many a target.
 
     Parameters
     ----------
     hdul : HDUList
         An open ``x1d``, ``x1dsum`` or ``sx1``.
+    name : str, optional
+        What the title calls it; by default what the header says.
 
     Returns
     -------
@@ -234,20 +251,23 @@ def spectrum(hdul: fits.HDUList) -> Figure:
     table = hdu.data
     wavelength = np.atleast_2d(np.asarray(table["WAVELENGTH"], dtype=np.float64))
     flux = np.where(_flagged(hdu, wavelength.shape), np.nan, np.atleast_2d(table["FLUX"]).astype(np.float64))
+    glow = _airglow(wavelength)
+    power = _power(flux[~glow])
+    flux = flux / 10.0**power
     axes = figure.add_subplot()
     labels = [str(s).strip() for s in table["SEGMENT"]] if "SEGMENT" in hdu.columns.names else []
     for i, (x, y) in enumerate(zip(wavelength, flux, strict=True)):
         color = _COLORS[i % (len(_COLORS) if labels else 2)]  # of neighboring orders, two are enough
         _line(axes, x, y, color, labels[i] if labels else None)
-    _limits(axes, flux)
+    _limits(axes, flux[~glow])
     axes.set(
         xlabel=f"Wavelength ({_unit(hdu.columns['WAVELENGTH'].unit) or 'Angstrom'})",
-        ylabel=f"Flux ({_unit(hdu.columns['FLUX'].unit) or 'as stored'})",
+        ylabel=f"Flux ($10^{{{power}}}$ {_unit(hdu.columns['FLUX'].unit)})",
     )
     if labels:
         axes.legend(frameon=False, fontsize=9)
     what = f"{len(flux)} {'segment' if labels else 'order'}{'' if len(flux) == 1 else 's'}"
-    _title(axes, hdul, f"{hdu.name},{hdu.ver}, {what}")
+    _title(axes, hdul, f"{hdu.name},{hdu.ver}, {what}", name)
     return figure
 
 
@@ -260,6 +280,18 @@ def _flagged(hdu: fits.BinTableHDU, shape: tuple[int, ...]) -> npt.NDArray[np.bo
     if "DQ_WGT" in names:
         bad |= np.atleast_2d(hdu.data["DQ_WGT"]) == 0
     return bad
+
+
+def _airglow(wavelength: _Floats) -> npt.NDArray[np.bool_]:
+    """Return where the upper atmosphere shines: Lyman alpha and O I 1304, COS Instrument Handbook 7.4.1."""
+    return ((wavelength > 1212.0) & (wavelength < 1219.5)) | ((wavelength > 1300.5) & (wavelength < 1308.0))
+
+
+def _power(flux: _Floats) -> int:
+    """Return the power of ten that goes from the axis into its label."""
+    good = np.abs(flux[np.isfinite(flux)])
+    top = float(np.percentile(good, 99.5)) if good.size else 0.0
+    return int(np.floor(np.log10(top))) if top > 0 else 0
 
 
 def _line(axes: Axes, x: _Floats, y: _Floats, color: str, label: str | None) -> None:
@@ -287,13 +319,13 @@ def _limits(axes: Axes, values: _Floats) -> None:
     if good.size:
         low, high = np.percentile(good, [0.5, 99.5])
         if high > low:
-            axes.set_ylim(min(0.0, low) - 0.04 * (high - low), high + 0.12 * (high - low))
+            axes.set_ylim(min(0.0, low) - 0.04 * (high - low), high + 0.15 * (high - low))
 
 
 # --- Counts of the FGS -----------------------------------------------------------------------------------------------
 
 
-def counts(hdul: fits.HDUList) -> Figure:
+def counts(hdul: fits.HDUList, *, name: str = "") -> Figure:
     """Draw the counts of the four photomultipliers of a Fine Guidance Sensor against time.
 
     The channels are named by ``GTYPEn`` (PMTXA, PMTXB, PMTYA, PMTYB; the star selectors' angles and the flags are not
@@ -305,6 +337,8 @@ def counts(hdul: fits.HDUList) -> Figure:
     ----------
     hdul : HDUList
         An open ``a1f``, ``a2f`` or ``a3f``.
+    name : str, optional
+        What the title calls it; by default what the header says.
 
     Returns
     -------
@@ -334,13 +368,13 @@ def counts(hdul: fits.HDUList) -> Figure:
     width = max(1, samples.shape[1] // 900)
     panels = figure.subplots(2, 1, sharex=True)
     for axis, axes in zip("XY", panels, strict=True):
-        for color, (name, row) in zip(_COLORS, [c for c in channels.items() if c[0][3] == axis], strict=False):
-            _trace(axes, time, samples[row - first], width=width, color=color, label=f"PMT {name[3:]}")
+        for color, (channel, row) in zip(_COLORS, [c for c in channels.items() if c[0][3] == axis], strict=False):
+            _trace(axes, time, samples[row - first], width=width, color=color, label=f"PMT {channel[3:]}")
         axes.set_ylabel(f"{axis} axis (counts / {step * 1000:g} ms)")
         axes.legend(frameon=False, fontsize=9, loc="upper right", ncols=2)
     panels[-1].set_xlabel(f"Time since {header.get('DATE-OBS', '')} {header.get('TIME-OBS', '')} UT (s)")
     what = f"{samples.shape[1]:,} samples" + (f", means of {width * step:g} s" if width > 1 else "")
-    _title(panels[0], hdul, what)
+    _title(panels[0], hdul, what, name)
     return figure
 
 
@@ -368,13 +402,15 @@ def _trace(axes: Axes, time: _Floats, values: _Floats, *, width: int, color: str
 # --- Photon events ---------------------------------------------------------------------------------------------------
 
 
-def events(hdul: fits.HDUList) -> Figure:
+def events(hdul: fits.HDUList, *, name: str = "") -> Figure:
     """Draw photon events as an image of the detector: how many fell where.
 
     Parameters
     ----------
     hdul : HDUList
         An open ``corrtag``, ``rawtag`` or ``tag``.
+    name : str, optional
+        What the title calls it; by default what the header says.
 
     Returns
     -------
@@ -399,7 +435,7 @@ def events(hdul: fits.HDUList) -> Figure:
     drawn = axes.hist2d(table[across], table[up], bins=(400, 200), cmap="magma", norm=_log_norm(), rasterized=True)[3]
     figure.colorbar(drawn, ax=axes, label="Events", pad=0.03)
     axes.set(xlabel=f"{across} (pixels)", ylabel=f"{up} (pixels)", facecolor="black")
-    _title(axes, hdul, f"{hdu.name},{hdu.ver}, {len(table):,} events")
+    _title(axes, hdul, f"{hdu.name},{hdu.ver}, {len(table):,} events", name)
     return figure
 
 
@@ -427,12 +463,14 @@ def _figure() -> Figure:
     return New(figsize=_SIZE, dpi=_DPI, layout="constrained")
 
 
-def _title(axes: Any, hdul: fits.HDUList, what: str) -> None:
+def _title(axes: Any, hdul: fits.HDUList, what: str, name: str) -> None:
     """Say which product, target and filter it is; and below, in small, what of it was drawn."""
     header = hdul[0].header
     instrument = "/".join(filter(None, (str(header.get(k, "")).strip() for k in ("INSTRUME", "DETECTOR"))))
     element = _element(header)
-    first = "  ".join(filter(None, (_name(header), str(header.get("TARGNAME", "")).strip(), instrument, element)))
+    first = "  ".join(
+        filter(None, (name or _name(header), str(header.get("TARGNAME", "")).strip(), instrument, element))
+    )
     seconds = header.get("EXPTIME", header.get("TEXPTIME"))
     if seconds is None and len(hdul) > 1:
         seconds = hdul[1].header.get("EXPTIME")
@@ -453,10 +491,10 @@ def _suffix(header: fits.Header) -> str:
 
 def _element(header: fits.Header) -> str:
     """Return the filter or grating, with its central wavelength where it has one."""
-    words = [str(header[k]).strip() for k in ("FILTER", "FILTER1", "FILTER2", "OPT_ELEM", "AAST_FLT") if k in header]
-    named = [word for word in words if word and not word.startswith(("CLEAR", "N/A"))]
+    words = [str(header[k]).strip() for k in ("FILTER", "FILTER1", "FILTER2", "OPT_ELEM", "CAST_FLT") if k in header]
+    named = [word for word in words if word and not word.upper().startswith(("CLEAR", "N/A"))]
     central = header.get("CENWAVE")
-    return " ".join([*named, *([str(central)] if central else [])])
+    return " ".join(dict.fromkeys([*named, *([str(central)] if central else [])]))
 
 
 def _unit(text: object) -> str:

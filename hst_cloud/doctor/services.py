@@ -28,7 +28,21 @@ from hst_cloud.store.objects import HTTPStore, ListedObject, Store
 from hst_cloud.store.policy import MAST, RETRIED, S3, Clock
 from hst_cloud.store.s3 import Unusable, error_field, listing_page
 
-__all__ = ["BLOCK", "Reply", "Services", "ask", "ask_object", "invoke", "list_some", "mast_json", "sample"]
+__all__ = [
+    "ASK_MAST",
+    "BLOCK",
+    "Reply",
+    "Services",
+    "ask",
+    "ask_object",
+    "bucket_of",
+    "invoke",
+    "list_some",
+    "mast_json",
+    "reason",
+    "rows_of",
+    "sample",
+]
 
 BLOCK = 2880  # FITS Standard 4.0, section 3.1
 MOST = 256 * 1024
@@ -107,7 +121,7 @@ def ask(url: str, headers: Mapping[str, str] | None = None, *, method: str = "GE
         try:
             reply = _sent(method, url, headers or {}, clock)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            problem = f"no answer from {url}: {type(error).__name__}: {excerpt(str(error))}"
+            problem = f"no answer from {url}: {type(error).__name__}: {reason(error)}"
         else:
             if reply.status not in RETRIED:
                 return reply
@@ -132,6 +146,12 @@ def _sent(method: str, url: str, headers: Mapping[str, str], clock: Clock) -> Re
         ) as response:
             body = response.raw.read(MOST, decode_content=False) if method != "HEAD" else b""
             return Reply(response.status_code, response.headers, body)
+
+
+def reason(error: Exception) -> str:
+    """Return the beginning of what an error of `requests` says was at the bottom of it."""
+    said = str(error)
+    return excerpt(said.partition("(Caused by ")[2] or said)
 
 
 def ask_object(services: Services, key: str, headers: Mapping[str, str]) -> Reply:

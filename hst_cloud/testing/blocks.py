@@ -82,8 +82,9 @@ def fit(cards: Sequence[str], count: int | None, filler: Iterable[str] = ()) -> 
     if excess <= 0:
         return [*cards, *islice(_endless(filler), -excess)]
     kept = list(cards)
-    for droppable in (lambda one: one == BLANK, lambda one: one.startswith("        ")):
-        drop = set(islice((n for n, one in enumerate(kept) if droppable(one)), excess))
+    for blank in (True, False):
+        droppable = (n for n, one in enumerate(kept) if one.startswith("        ") and (one == BLANK or not blank))
+        drop = set(islice(droppable, excess))
         kept = [one for n, one in enumerate(kept) if n not in drop]
         excess -= len(drop)
     if excess > 0:

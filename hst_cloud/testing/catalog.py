@@ -371,7 +371,7 @@ def _given(cells: Row, rows: dict[str, Row]) -> Row:
         "proposal_id": row.get("proposal_id"),
         "productFilename": filename,
         "dataRights": row.get("dataRights") or "PUBLIC",
-        "calib_level": row.get("calib_level") or 3,
+        "calib_level": _SUFFIXES[suffix].level if suffix in _SUFFIXES else row.get("calib_level") or 3,
         "filters": row.get("filters"),
     }
     return {name: None for name in PRODUCT if name != "parent_obsid"} | usual | cells

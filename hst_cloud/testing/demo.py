@@ -98,6 +98,7 @@ def make_demo_archive(
     catalog = {"demonstration": wanted | {"files": sizes}} | _rows(chosen, sizes)
     _write(root / CATALOG, json.dumps(catalog, indent=1).encode())
     imaging.forget()
+    mosaics.forget()
     return root
 
 
@@ -140,8 +141,8 @@ def _complete(root: Path, made: dict[str, Any]) -> bool:
 def _edition() -> int:
     """Return a number that changes with the generator, so that what an older one made is made anew."""
     here = Path(__file__).parent
-    names = ("blocks", "cos", "demo", "exposures", "geometry", "headerlets", "imaging", "mosaics", "scenes", "sensors")
-    names += ("stis", "structures", "support", "targets")
+    names = ["blocks", "cos", "demo", "exposures", "geometry", "headerlets", "imaging", "mosaics", "scenes", "sensors"]
+    names += ["stis", "structures", "support", "targets"]
     number = crc32((here / "keywords.txt").read_bytes())
     for name in names:
         number = crc32((here / f"{name}.py").read_bytes(), number)
@@ -169,11 +170,14 @@ def _file(structure: Structure, exposure: Exposure, obs_id: str = "") -> _File:
 
 
 def _acs() -> Iterator[_File]:
-    for member in (*targets.SPIRAL.members, targets.SPIRAL_SINGLE):
+    for member in targets.SPIRAL.members:
         yield _file(imaging.acs_wfc_raw, member)
         yield _file(imaging.acs_wfc_flt, member)
         yield _file(imaging.acs_wfc_flc, member)
         yield from _common(member)
+    yield _file(imaging.acs_wfc_raw, targets.SPIRAL_SINGLE)
+    yield _file(imaging.acs_wfc_flt, targets.SPIRAL_SINGLE)
+    yield from _common(targets.SPIRAL_SINGLE)
     # an exposure of its own has jitter files of its own, whose names do not tell the folder
     alone = support.single(targets.SPIRAL_SINGLE)
     yield _file(support.jit, alone, targets.SPIRAL_SINGLE.rootname)
@@ -188,7 +192,6 @@ def _acs() -> Iterator[_File]:
 def _wfc3() -> Iterator[_File]:
     for member in targets.CLUSTER_UVIS.members:
         yield _file(imaging.wfc3_uvis_raw, member)
-        yield _file(imaging.wfc3_uvis_flt, member)
         yield _file(imaging.wfc3_uvis_flc, member)
         yield from _common(member)
     yield _file(mosaics.wfc3_uvis_drc, targets.CLUSTER_UVIS)

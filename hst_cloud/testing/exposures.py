@@ -29,6 +29,7 @@ __all__ = [
     "keywords",
     "mnemonics",
     "section",
+    "statements",
     "values_of",
     "wavelength_range",
 ]
@@ -160,16 +161,24 @@ def section(name: str, values: Mapping[str, Value]) -> list[str]:
         The section needs a value that is not given.
     """
     cards: list[str] = []
-    for keyword, default in _table(name):
-        if not keyword:
-            cards += title(str(default))
-        elif keyword in values:
-            cards.append(card(keyword, values[keyword], _COMMENTS.get(keyword, "")))
-        elif isinstance(default, _Missing):
-            raise KeyError(keyword)
-        else:
-            cards.append(card(keyword, default, _COMMENTS.get(keyword, "")))
+    for keyword, value in statements(name, values):
+        cards += [card(keyword, value, _COMMENTS.get(keyword, ""))] if keyword else title(str(value))
     return cards
+
+
+def statements(name: str, values: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
+    """Yield keywords and values of a section; a title has no keyword.
+
+    Raises
+    ------
+    KeyError
+        The section needs a value that is not given.
+    """
+    for keyword, default in _table(name):
+        value = values.get(keyword, default) if keyword else default
+        if isinstance(value, _Missing):
+            raise KeyError(keyword)
+        yield keyword, value
 
 
 def keywords(name: str) -> dict[str, Value]:

@@ -19,7 +19,7 @@ from astropy.wcs import WCS
 
 from hst_cloud.archive.instruments import INSTRUMENTS, instrument_of
 from hst_cloud.testing.columns import Cell, Row
-from hst_cloud.testing.headers import Headers, scan
+from hst_cloud.testing.headers import Header, scan
 
 T = TypeVar("T")
 
@@ -27,12 +27,44 @@ __all__ = ["members_of", "observation_facts"]
 
 # Targets that are no sky, in TARGNAME.
 _LAMPS = re.compile(r"BIAS|DARK|WAVE(HITM|LINE)?|CCDFLAT|TUNGSTEN.*|DEUTERIUM|D2|EARTH-CALIB|INTFLAT|NONE|.*-CAL")
+_KEYWORDS = frozenset(
+    {
+        *("APERTURE", "ASN_ID", "BANDWID", "CAL_VER", "CENTRWV", "DATE-OBS", "DEC_APER", "DEC_TARG", "DETECTOR"),
+        *(
+            "EXPEND",
+            "EXPSTART",
+            "EXPTIME",
+            "EXPTYPE",
+            "EXTNAME",
+            "FILTER",
+            "FILTER1",
+            "FILTER2",
+            "IMAGETYP",
+            "INSTRUME",
+        ),
+        *(
+            "MAXWAVE",
+            "MINWAVE",
+            "MTFLAG",
+            "OBSMODE",
+            "OBSTYPE",
+            "OPT_ELEM",
+            "PHOTBW",
+            "PHOTPLAM",
+            "PRIMESI",
+            "PROPOSID",
+        ),
+        *("PROPTTL1", "PR_INV_F", "PR_INV_L", "RA_APER", "RA_TARG", "TARDESCR", "TARGNAME", "TDATEOBS", "TEXPEND"),
+        *("TEXPSTRT", "TEXPTIME", "TIME-OBS", "TTIMEOBS", "CTYPE1", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2"),
+        *("CD1_1", "CD1_2", "CD2_1", "CD2_2", "NAXIS1", "NAXIS2", "NPIX1", "NPIX2"),
+    }
+)
 _EXCLUSIVE_DAYS = 365  # the exclusive-access period of most programs; headers do not tell it
 
 
 def observation_facts(obs_id: str, path: Path | None) -> Row:
     """Return the columns of an observation that its file at `path`, or else its name, tells."""
-    headers = scan(path) if path is not None else []
+    headers = scan(path, _KEYWORDS) if path is not None else []
     name = instrument_of(obs_id)
     if not name and headers:
         name = str(headers[0].get("INSTRUME", "")).strip().upper()
@@ -93,16 +125,16 @@ def members_of(path: Path) -> list[str]:
         return []
 
 
-def _values(headers: Headers, key: str) -> list[Cell]:
+def _values(headers: list[Header], key: str) -> list[Cell]:
     """Return what the first two headers say: ACS and WFC3 describe exposures in the first, COS and STIS in both."""
-    return [header[key] for header in headers[:2] if key in header and not isinstance(header[key], fits.card.Undefined)]
+    return [header[key] for header in headers[:2] if key in header]
 
 
-def _word(headers: Headers, key: str) -> str | None:
+def _word(headers: list[Header], key: str) -> str | None:
     return _first(str(value).strip() or None for value in _values(headers, key))
 
 
-def _number(headers: Headers, key: str) -> float | None:
+def _number(headers: list[Header], key: str) -> float | None:
     return _first(
         float(value)
         for value in _values(headers, key)
@@ -114,7 +146,7 @@ def _first(values: Iterable[T | None]) -> T | None:
     return next((value for value in values if value is not None), None)
 
 
-def _date(headers: Headers) -> float | None:
+def _date(headers: list[Header]) -> float | None:
     for day, hour in (("DATE-OBS", "TIME-OBS"), ("TDATEOBS", "TTIMEOBS")):
         text = _word(headers, day)
         if text:
@@ -126,14 +158,14 @@ def _date(headers: Headers) -> float | None:
     return None
 
 
-def _detector(name: str, headers: Headers) -> str:
+def _detector(name: str, headers: list[Header]) -> str:
     detector = _word(headers, "DETECTOR")
     if name == "FGS" and not detector:
         detector = _word(headers, "PRIMESI")
     return (detector or "").upper()
 
 
-def _filters(name: str, headers: Headers) -> str | None:
+def _filters(name: str, headers: list[Header]) -> str | None:
     if name == "ACS":
         both = [_word(headers, "FILTER1"), _word(headers, "FILTER2")]
         return ";".join(f for f in both if f and not f.upper().startswith(("CLEAR", "N/A"))) or None
@@ -142,7 +174,7 @@ def _filters(name: str, headers: Headers) -> str | None:
     return _word(headers, "FILTER")
 
 
-def _type(name: str, headers: Headers) -> str:
+def _type(name: str, headers: list[Header]) -> str:
     if name == "FGS":
         return "timeseries"
     kind = (_word(headers, "OBSTYPE") or "").upper()
@@ -151,7 +183,7 @@ def _type(name: str, headers: Headers) -> str:
     return "spectrum" if kind == "SPECTROSCOPIC" or name == "COS" else "image"
 
 
-def _intent(headers: Headers) -> str:
+def _intent(headers: list[Header]) -> str:
     image = (_word(headers, "IMAGETYP") or "").upper()
     exposure = (_word(headers, "EXPTYPE") or "").upper()
     target = (_word(headers, "TARGNAME") or "").upper()
@@ -159,12 +191,12 @@ def _intent(headers: Headers) -> str:
     return "calibration" if lamp or _LAMPS.fullmatch(target) else "science"
 
 
-def _version(pipeline: str, headers: Headers) -> str | None:
+def _version(pipeline: str, headers: list[Header]) -> str | None:
     version = _word(headers, "CAL_VER")
     return f"{pipeline} {version}" if version else None
 
 
-def _wavelengths(name: str, headers: Headers) -> tuple[float | None, float | None]:
+def _wavelengths(name: str, headers: list[Header]) -> tuple[float | None, float | None]:
     """Return the shortest and the longest wavelength in nm; headers have them in Angstrom."""
     shortest, longest = _number(headers, "MINWAVE"), _number(headers, "MAXWAVE")
     if shortest and longest and shortest > 0:
@@ -189,7 +221,7 @@ def _region(shortest: float | None, longest: float | None) -> str | None:
     return next((name for name, low, high in bands if low <= middle < high), None)
 
 
-def _outline(headers: Headers, ra: float | None, dec: float | None) -> str | None:
+def _outline(headers: list[Header], ra: float | None, dec: float | None) -> str | None:
     """Return the outlines of all chips, or a small circle around the target where there is no picture."""
     polygons = dict.fromkeys(polygon for header in headers if (polygon := _polygon(header)))  # reads of a ramp agree
     if polygons:
@@ -199,10 +231,12 @@ def _outline(headers: Headers, ra: float | None, dec: float | None) -> str | Non
     return f"CIRCLE ICRS {ra:.8f} {dec:.8f} {1.25 / 3600:.8f}"  # the radius of COS's aperture
 
 
-def _polygon(header: fits.Header) -> str:
+def _polygon(header: Header) -> str:
     """Return the corners of one picture, without its distortion; empty if it has no celestial coordinates."""
     keys = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
-    if not str(header.get("CTYPE1", "")).startswith("RA---TAN") or any(key not in header for key in keys):
+    if not str(header.get("CTYPE1", "")).startswith("RA---TAN"):
+        return ""
+    if not all(isinstance(header.get(key), int | float) for key in keys):
         return ""
     if header.get("EXTNAME", "SCI") != "SCI":
         return ""
@@ -219,5 +253,5 @@ def _polygon(header: fits.Header) -> str:
     return "POLYGON " + " ".join(f"{a:.8f} {d:.8f}" for a, d in sky)
 
 
-def _axis(header: fits.Header, number: int) -> int:
+def _axis(header: Header, number: int) -> int:
     return int(header.get(f"NAXIS{number}") or header.get(f"NPIX{number}") or 0)

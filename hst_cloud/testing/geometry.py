@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from astropy.io import fits
@@ -276,6 +277,7 @@ def distortion_parts(scale: int, order: Iterable[tuple[str, int]], *, chipcard: 
     return parts
 
 
+@cache
 def lookup(name: str, version: int, scale: int) -> Array:
     """Return a distortion table: pixels to add, up to about 0.1 of the detector's own.
 
@@ -286,7 +288,9 @@ def lookup(name: str, version: int, scale: int) -> Array:
         values = 0.05 * np.sin(2 * np.pi * x / 33.3 + version) + 0.02 * ((x + 3 * version) % 4 - 1.5)
     else:
         values = 0.04 * np.cos(np.pi * x / 40 + version) * np.sin(np.pi * (y + 5 * version) / 21)
-    return (values / scale).astype(np.float32)
+    table: Array = (values / scale).astype(np.float32)
+    table.flags.writeable = False  # it is kept
+    return table
 
 
 def wcs(cards: Iterable[str], scale: int, *, tables: bool) -> WCS:

@@ -24,6 +24,10 @@ __all__ = [
     "acs_wfc_flc",
     "acs_wfc_flt",
     "acs_wfc_raw",
+    "forget",
+    "photometry",
+    "sky_level",
+    "wcs_of",
     "wfc3_ir_flt",
     "wfc3_ir_ima",
     "wfc3_ir_raw",
@@ -196,7 +200,7 @@ def sky_level(exposure: Exposure) -> float:
 def forget() -> None:
     """Free what was kept between the files of one exposure."""
     _frame.cache_clear()
-    _wcs.cache_clear()
+    wcs_of.cache_clear()
 
 
 def _primary(name: str, exposure: Exposure, suffix: str, *, nextend: int, count: int, raw: bool = False) -> bytes:
@@ -258,7 +262,7 @@ def _imsets(shot: _Shot, counts: tuple[tuple[int, int, int], ...], name: str) ->
         values["MDRIZSKY"] = sky_level(exposure)
         own = section(name, values | _statistics(science))
         solution = geometry.solution_cards(exposure, number, shot.scale)
-        footprint = geometry.region_card(geometry.corners(_wcs(exposure, number, shot.scale), shot.shape))
+        footprint = geometry.region_card(geometry.corners(wcs_of(exposure, number, shot.scale), shot.shape))
         cards = [*own[:2], card("BUNIT", unit, "unit of the pixels"), *own[2:], *solution, footprint]
         place = _place(shot, number)
         small = [*_names(values, unit), *place, *section("image.statistics", values | _statistics(error))]
@@ -290,12 +294,13 @@ def _frame(shot: _Shot, number: int) -> Frame:
 def _rate(shot: _Shot, number: int) -> Array:
     target = shot.exposure.target
     view = scene(target.name, (target.ra, target.dec), shot.seed)
-    wcs = _wcs(shot.exposure, number, shot.scale)
+    wcs = wcs_of(shot.exposure, number, shot.scale)
     return render(view, wcs, shot.shape, pixel=shot.detector.pixel, scale=shot.scale)
 
 
 @lru_cache(maxsize=8)
-def _wcs(exposure: Exposure, number: int, scale: int) -> WCS:
+def wcs_of(exposure: Exposure, number: int, scale: int) -> WCS:
+    """Return the solution of the chip of EXTVER `number`."""
     cards = geometry.solution_cards(exposure, number, scale)
     return geometry.wcs(cards, scale, tables=DETECTORS[exposure.detector].tables)
 

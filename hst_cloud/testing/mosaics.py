@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from functools import lru_cache
+from itertools import chain, islice
 
 import numpy as np
+from astropy.wcs import WCS
 
 from hst_cloud.testing import geometry, targets
 from hst_cloud.testing.blocks import Array, Value, binary_table, card, image, primary, text_of, title
-from hst_cloud.testing.exposures import DATE, Exposure, filename, history, keywords, section, values_of
+from hst_cloud.testing.exposures import DATE, Exposure, filename, history, keywords, section, statements, values_of
 from hst_cloud.testing.geometry import DETECTORS
-from hst_cloud.testing.imaging import photometry, sky_level
+from hst_cloud.testing.imaging import photometry, sky_level, wcs_of
 from hst_cloud.testing.scenes import generator, render, scene
 from hst_cloud.testing.structures import structure
 
-__all__ = ["acs_wfc_drc", "acs_wfc_drz", "wfc3_ir_drz", "wfc3_uvis_drc"]
+__all__ = ["acs_wfc_drc", "acs_wfc_drz", "forget", "wfc3_ir_drz", "wfc3_uvis_drc"]
 
 _STEPS = ("DARKCORR", "FLATCORR", "PHOTCORR", "EXPSCORR", "DRIZCORR")
 
@@ -65,6 +67,11 @@ def wfc3_ir_drz(exposure: Exposure, scale: int, seed: int) -> list[bytes]:
     return _combined(exposure, scale, seed, _Kind("drz", (1024, 1114), (746, 86, 45, 40), 276))
 
 
+def forget() -> None:
+    """Free what was kept between the products of one association."""
+    _planes.cache_clear()
+
+
 def _acs(exposure: Exposure, scale: int, seed: int, suffix: str) -> list[bytes]:
     # two public products are known: 753 cards for two exposures (j8ck01041), 857 for five (jbeveo010)
     first = 857 if len(exposure.members) >= 5 else 753
@@ -73,18 +80,9 @@ def _acs(exposure: Exposure, scale: int, seed: int, suffix: str) -> list[bytes]:
 
 def _combined(exposure: Exposure, scale: int, seed: int, kind: _Kind) -> list[bytes]:
     shape = kind.shape[0] // scale, kind.shape[1] // scale
-    detector = DETECTORS[exposure.detector]
-    linear = _plane(exposure, detector.pixel * scale, shape)
+    linear = _plane(exposure, DETECTORS[exposure.detector].pixel * scale, shape)
     wcs = geometry.wcs(geometry.linear_cards(linear), scale, tables=False)
-    view = scene(exposure.target.name, (exposure.target.ra, exposure.target.dec), seed)
-    sky = view.background * detector.pixel**2  # AstroDrizzle subtracts it
-    weight, context = _coverage(exposure, wcs, shape, scale)
-    rate = render(view, wcs, shape, pixel=detector.pixel, scale=scale)
-    time = np.maximum(weight, 1.0)
-    deviation = np.sqrt(rate * time + 16.0 * max(len(exposure.members), 1)) / time
-    noise = generator(seed, exposure.rootname, "drizzle").normal(size=shape)
-    science = np.where(weight > 0, rate - sky + deviation * noise, 0.0).astype(np.float32)
-
+    science, weight, context = _planes(exposure.named(exposure.association), shape, scale, seed)
     values = values_of(exposure) | photometry(exposure) | {"MDRIZSKY": sky_level(exposure)}
     stats: dict[str, Value] = {
         "GOODMIN": round(float(science.min()), 4),
@@ -112,9 +110,29 @@ def _combined(exposure: Exposure, scale: int, seed: int, kind: _Kind) -> list[by
     ]
 
 
+@lru_cache(maxsize=1)
+def _planes(exposure: Exposure, shape: tuple[int, int], scale: int, seed: int) -> tuple[Array, Array, Array]:
+    """Return SCI, WHT and CTX; the several products of one association show the same."""
+    pixel = DETECTORS[exposure.detector].pixel
+    wcs = geometry.wcs(geometry.linear_cards(_plane(exposure, pixel * scale, shape)), scale, tables=False)
+    view = scene(exposure.target.name, (exposure.target.ra, exposure.target.dec), seed)
+    weight, context = _coverage(exposure, wcs, shape, scale)
+    rate = render(view, wcs, shape, pixel=pixel, scale=scale)
+    time = np.maximum(weight, 1.0)
+    deviation = np.sqrt(rate * time + 16.0 * max(len(exposure.members), 1)) / time
+    noise = generator(seed, exposure.rootname, "drizzle").normal(size=shape)
+    sky = view.background * pixel**2  # AstroDrizzle subtracts it
+    science = np.where(weight > 0, rate - sky + deviation * noise, 0.0).astype(np.float32)
+    return science, weight, context
+
+
 def _plane(exposure: Exposure, pixel: float, shape: tuple[int, int]) -> dict[str, float]:
-    """Return the linear keywords of the plane on which exposures are combined: y along the detector's y axis."""
-    turn, step = np.radians(exposure.angle), pixel / 3600
+    """Return the linear keywords of the plane on which exposures are combined.
+
+    The detectors' axes are not at right angles on the sky; the plane's lie as far from the one as from the other.
+    """
+    linear = DETECTORS[exposure.detector].chips[0].linear
+    turn, step = np.radians(exposure.angle) + np.arctan2(linear[2], -linear[0]) / 2, pixel / 3600
     sine, cosine = float(np.sin(turn) * step), float(np.cos(turn) * step)
     return {
         "CRPIX1": shape[1] / 2 + 0.5, "CRPIX2": shape[0] / 2 + 0.5,
@@ -123,15 +141,14 @@ def _plane(exposure: Exposure, pixel: float, shape: tuple[int, int]) -> dict[str
     }  # fmt: skip
 
 
-def _coverage(exposure: Exposure, wcs: geometry.WCS, shape: tuple[int, int], scale: int) -> tuple[Array, Array]:
+def _coverage(exposure: Exposure, wcs: WCS, shape: tuple[int, int], scale: int) -> tuple[Array, Array]:
     """Return the seconds that each pixel of the plane was exposed, and one bit for each chip that saw it."""
     weight, context = np.zeros(shape, np.float32), np.zeros(shape, np.int32)
     detector = DETECTORS[exposure.detector]
     bit = 0
     for member in exposure.members or (exposure,):
         for number in range(1, len(detector.chips) + 1):
-            cards = geometry.solution_cards(member, number, scale)
-            chip = geometry.wcs(cards, scale, tables=detector.tables)
+            chip = wcs_of(member, number, scale)
             inside = _inside(wcs.all_world2pix(geometry.corners(chip, detector.scaled_shape(scale)), 0), shape)
             weight[inside] += member.seconds
             context[inside] |= 1 << bit
@@ -145,7 +162,7 @@ def _inside(corners: Array, shape: tuple[int, int]) -> Array:
     sides = []
     for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
         sides.append((end[0] - start[0]) * (y - start[1]) - (end[1] - start[1]) * (x - start[0]) > 0)
-    left = np.logical_and.reduce(sides)
+    left: Array = np.logical_and.reduce(sides)
     return left if left.any() else ~np.logical_or.reduce(sides)
 
 
@@ -157,8 +174,8 @@ def _primary(exposure: Exposure, suffix: str, count: int) -> bytes:
     for number, member in enumerate(exposure.members[:10], 1):
         named = filename(member.rootname, "flc" if suffix == "drc" else "flt")
         for key, value in _DRIZZLE:
-            said = {"DATA": f"{named}[sci,1]", "DEXP": member.seconds, "WTSC": member.seconds}.get(key, value)
-            cards.append(card(f"D{number:03d}{key}", said, "drizzle"))
+            own: dict[str, Value] = {"DATA": f"{named}[sci,1]", "DEXP": member.seconds, "WTSC": member.seconds}
+            cards.append(card(f"D{number:03d}{key}", own.get(key, value), "drizzle"))
     cards += history(_STEPS)
     return primary(
         cards, filename=filename(exposure.rootname, suffix), nextend=4, date=DATE, count=count,
@@ -229,12 +246,8 @@ def _header_of(member: Exposure, number: int, scale: int) -> dict[str, Value]:
     kind = {"WFC": "acs.sci", "UVIS": "wfc3.uvis.sci", "IR": "wfc3.ir.sci"}[member.detector]
     values = values_of(member) | photometry(member) | {"CCDCHIP": detector.chips[number - 1].number}
     values["MDRIZSKY"] = sky_level(member)
-    cards = [
-        *section(_section(member), values),
-        *section(kind, values),
-        *geometry.solution_cards(member, number, scale, tables=False),
-    ]
-    header = text_of(one for one in cards if one[0] != " ")
+    said = dict(chain(statements(_section(member), values), statements(kind, values)))
+    solved = text_of(geometry.solution_cards(member, number, scale, tables=False))
     rows, length = detector.scaled_shape(scale)
     fixed: dict[str, Value] = {
         "EXTNAME": "SCI", "EXTVER": number, "NAXIS": 2, "NAXIS1": length, "NAXIS2": rows, "BITPIX": -32, "PCOUNT": 0,
@@ -242,7 +255,7 @@ def _header_of(member: Exposure, number: int, scale: int) -> dict[str, Value]:
         "FILENAME": filename(member.rootname, "flc"), "NEXTEND": 19, "BUNIT": "ELECTRONS",
         "ORIGIN": "HSTIO/CFITSIO March 2010",
     }  # fmt: skip
-    return {key: value for key, value in header.items() if key} | fixed
+    return {key: value for key, value in said.items() if key} | dict(solved) | fixed
 
 
 def _leftover() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -74,7 +75,7 @@ def structure(suffix: str, default: Exposure) -> Callable[[Build], Structure]:
 
 def vector_length(full: int, scale: int) -> int:
     """Return the pixels of a spectrum scaled down: by the square root of `scale`, for it has one axis, not two."""
-    return round(full / scale**0.5)
+    return round(full / math.sqrt(scale))
 
 
 def list_length(full: int, scale: int) -> int:

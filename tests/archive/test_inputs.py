@@ -284,11 +284,18 @@ def test_observations_of_the_missions_api_are_folders():
     public, exclusive = as_products(table)
     assert (public.key, public.status) == ("hst/public/w1dg/w1dg8d06t/", "unverified")
     assert (exclusive.key, exclusive.status) == ("hst/public/jbqf/jbqf03gjq/", "exclusive")
+    assert "PROPRIETARY" in exclusive.reason
 
 
 def test_names_of_columns_are_read_in_any_case():
     """TAP services write them all in lower case."""
     assert as_products(Table({"datauri": [URI], "OBS_ID": ["JBQF03GJQ"]})) == [as_product(NAME)]
+
+
+def test_of_two_columns_for_one_part_the_portals_is_read():
+    """Joined tables may hold the names of both of MAST's services, or one name twice."""
+    row = {"filename": "jbqf03gjq_raw.fits", "productFilename": NAME, "PRODUCTFILENAME": "jbqf03gjq_spt.fits"}
+    assert as_product(row) == as_product(NAME)
 
 
 def test_products_of_the_legacy_archive_take_their_name_from_the_row():

@@ -224,7 +224,7 @@ def test_a_limit_says_what_it_cuts(limit, requests):
     with recording_mast(paged([observation(i) for i in range(25)], 10)) as mast:
         with pytest.warns(HSTCloudWarning, match=rf"limit={limit} cuts the 25 rows") as caught:
             table = search(instrument="ACS/WFC", limit=limit, mast=mast.root)
-        assert sum(bool(a.service) for a in mast.asked) == requests
+        assert [a.request["pagesize"] for a in mast.asked if a.service] == [limit] * requests
     assert len(table) == limit
     assert caught[0].filename == __file__
 

@@ -95,6 +95,10 @@ def put(folder, key, size=3):
     path.write_bytes(b"x" * size)
 
 
+def _plain(value):
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def known_rows(shared_data):
     with (shared_data / "keys" / "known_s3_keys.tsv").open() as lines:
         return list(csv.DictReader(lines, delimiter="\t"))
@@ -237,8 +241,10 @@ def test_tables_survive_being_written(form, tmp_path):
     store = Listings(KEY)
     table = resolve([NAME, HAP, "jbqf03010", "../x"], verify=True, store=store, mast="http://127.0.0.1:1", deadline=0.1)
     table.write(tmp_path / "table", format=form)
-    again = resolve(Table.read(tmp_path / "table", format=form))
+    read = Table.read(tmp_path / "table", format=form)
+    again = resolve(read)
     for name in COLUMNS:
+        assert [_plain(value) for value in read[name].tolist()] == table[name].tolist()
         assert again[name].tolist() == table[name].tolist()
     assert again["size"].unit == table["size"].unit
     assert again["size"].tolist() == [100, None, None, None]
@@ -421,6 +427,15 @@ def test_mast_is_asked_of_those_without_rule_alone(paths):
     assert (table["key"][2], table["key"][3]) == ("", "")
     assert f"MAST's place {HAP_PATH} is not in the bucket" in table["reason"][2]
     assert "MAST's path_lookup has none for it" in table["reason"][3]
+
+
+def test_the_archive_in_use_is_asked(tmp_path):
+    """Bucket and MAST are those that the environment names, both or neither."""
+    with LocalArchive(tmp_path) as archive:
+        table = resolve([HAP, "does_not_exist.fits", NAME], verify=True)
+        assert [(r.service, r.method) for r in archive.requests] == [("mast", "GET"), ("s3", "GET")]
+    assert table["status"].tolist() == ["not_mirrored", "unverified", "missing"]
+    assert all(table["reason"])
 
 
 def test_product_of_others_that_is_in_the_bucket_is_found(paths):

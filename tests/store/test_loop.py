@@ -13,14 +13,12 @@ import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 
 from hst_cloud.errors import ObjectNotFoundError
 from hst_cloud.store import loop
 from hst_cloud.store.objects import HTTPStore
-from hst_cloud.store.policy import S3
 from hst_cloud.values import ByteRange
 
 RANGE = ByteRange(0, 1000)
@@ -30,7 +28,9 @@ import os, signal, sys, threading, time
 from hst_cloud.store import loop
 from hst_cloud.store.objects import HTTPStore
 from hst_cloud.values import ByteRange
-store = HTTPStore(sys.argv[1])
+from hst_cloud.store.policy import S3
+from dataclasses import replace
+store = HTTPStore(sys.argv[1], policy=replace(S3, read=60))  # longer than any test waits
 def read():
     return len(store.read("k", [ByteRange(0, 1000)])[0].data)
 """
@@ -43,7 +43,8 @@ def script():
 
     def start(code, root):
         command = [sys.executable, "-X", "dev", "-u", "-c", PRELUDE + textwrap.dedent(code), root]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
         started.append(process)
         return process
 
@@ -51,13 +52,13 @@ def script():
     for process in started:
         process.kill()
         process.wait()
-        process.stdout.close()
-        process.stderr.close()
+        for channel in (process.stdin, process.stdout, process.stderr):
+            channel.close()
 
 
-def finished(process):
+def finished(process, said=None):
     """Return what it printed, after it has ended well and said nothing on the error channel."""
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(said, timeout=60)
     assert (process.returncode, err) == (0, "")
     return out
 
@@ -171,6 +172,7 @@ def test_ctrl_c_is_answered_within_a_second(scripted, script):
         read()
     except KeyboardInterrupt:
         print("interrupted")
+    input()
     print(read())
     """
     with scripted.Server(scripted.silence, scripted.serve()) as server:
@@ -181,7 +183,7 @@ def test_ctrl_c_is_answered_within_a_second(scripted, script):
         assert process.stdout.readline() == "interrupted\n"
         assert time.monotonic() - sent < 1
         assert server.hung_up.wait(5)
-        assert finished(process) == "1000\n"
+        assert finished(process, "go on\n") == "1000\n"
 
 
 def test_ctrl_c_that_nobody_catches_ends_the_program(scripted, script):
@@ -189,9 +191,7 @@ def test_ctrl_c_that_nobody_catches_ends_the_program(scripted, script):
     with scripted.Server(scripted.silence) as server:
         process = script("read()", server.root)
         interrupted(process, server)
-        sent = time.monotonic()
         _, err = process.communicate(timeout=30)
-        assert time.monotonic() - sent < 1
     assert process.returncode == -signal.SIGINT
     assert err.rstrip().endswith("KeyboardInterrupt")
     assert "Unclosed" not in err
@@ -226,10 +226,8 @@ def test_the_interpreter_does_not_wait_for_a_black_hole(scripted, script):
     with scripted.Server(scripted.silence) as server:
         process = script(code, server.root)
         assert process.stdout.readline() == "end\n"
-        began = time.monotonic()
-        process.communicate(timeout=30)
-        assert process.returncode == 0
-        assert time.monotonic() - began < replace(S3).read
+        _, err = process.communicate(timeout=30)  # which is less than the store would wait
+        assert process.returncode == 0, err
 
 
 # --- Other processes -------------------------------------------------------------------------------------------------
@@ -244,6 +242,7 @@ def test_a_forked_child_reads_on_its_own(scripted, script, leave):
     print(read())
     child = os.fork()
     if not child:
+        import gc; gc.collect()
         print(read())
         {leave}
     assert os.waitpid(child, 0)[1] == 0
@@ -294,7 +293,6 @@ def test_a_worker_process_gets_the_store_by_pickle(scripted, method):
         code = f"""
         import multiprocessing
         from concurrent.futures import ProcessPoolExecutor
-        import operator
         if __name__ == "__main__":
             read()
             with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context({method!r})) as workers:
