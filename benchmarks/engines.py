@@ -41,8 +41,10 @@ class Work:
     in_flight: int
 
 
-SMALL = Work("2000 x 16 KiB", [(n * 81_920, n * 81_920 + 16_384) for n in range(2000)], 64)
-LARGE = Work("168 MB in 8 MiB", [(n, min(n + 2**23, SIZE)) for n in range(0, SIZE, 2**23)], 16)
+WORK = {
+    "small": Work("2000 x 16 KiB", [(n * 81_920, n * 81_920 + 16_384) for n in range(2000)], 64),
+    "large": Work("168 MB in 8 MiB", [(n, min(n + 2**23, SIZE)) for n in range(0, SIZE, 2**23)], 16),
+}
 
 
 # --- The server ------------------------------------------------------------------------------------------------------
@@ -362,11 +364,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="times that each engine is timed (default 3)")
     parser.add_argument("--latency", type=float, nargs="*", default=[0, 20], help="milliseconds (default 0 20)")
+    parser.add_argument("--work", nargs="*", choices=list(WORK), default=list(WORK), help="small or large ranges")
     parser.add_argument("engines", nargs="*", help="which of " + ", ".join(c.__name__ for c in CANDIDATES))
     chosen = parser.parse_args()
-    for work in (SMALL, LARGE):
+    for work in chosen.work:
         for latency in chosen.latency:
-            compare(work, latency / 1000, chosen.rounds, chosen.engines)
+            compare(WORK[work], latency / 1000, chosen.rounds, chosen.engines)
 
 
 if __name__ == "__main__":

@@ -94,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     debug = "--debug" in given
     with warnings.catch_warnings(), _logging(debug=debug):
         warnings.showwarning = _show_warning
+        warnings.simplefilter("always", hst.errors.HSTCloudWarning)
         code = _run(given, debug=debug)
     sys.exit(code)
 
@@ -228,12 +229,15 @@ def _emit(table: Table, output: Output, telling: Sequence[str], *, header: bool 
             raise click.UsageError(message)
         table = table[list(output.columns)]
     if output.form == "table":
-        width = shutil.get_terminal_size((120, 50)).columns
         rows = output.rows if sys.stdout.isatty() else 0
-        text = render(table, output.columns or telling, width=width, rows=rows, every=bool(output.columns))
+        text = render(table, output.columns or telling, width=_width(), rows=rows, every=bool(output.columns))
         click.echo(text, nl=False)
     else:
         write(table, output.form, _clean if sys.stdout.isatty() else _echo, header=header)
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((120, 50)).columns
 
 
 def _echo(text: str) -> None:
@@ -248,11 +252,10 @@ def _given(names: Sequence[str], what: str) -> Table | list[str]:
     """Return what the command shall work on: its arguments, or what comes in."""
     if names:
         return list(names)
-    stdin = click.get_text_stream("stdin", encoding="utf-8", errors="replace")
-    if stdin.isatty():
+    if sys.stdin.isatty():
         message = f"Give {what}, or let a former command write into this one."
         raise click.UsageError(message, ctx=click.get_current_context())
-    return read_table(stdin.read())
+    return read_table(sys.stdin.buffer.read().decode("utf-8", "replace"))
 
 
 def _nothing_came() -> int:
@@ -421,7 +424,7 @@ def info(*, output: Output, names: tuple[str, ...], source: Literal["bucket", "m
         if output.form == "ecsv":
             tables += found  # one header for all
         elif output.form == "table" and not output.columns:
-            click.echo(opened(found))
+            click.echo(opened(found, width=_width()))
         else:
             _emit(table_of(found), output, HDUS, header=not written)
         written += 1
@@ -520,8 +523,12 @@ def doctor(*, output: Output) -> int:
     with progress_line("checking") as progress:
         findings = check(progress=progress)
     if _tells(output):
-        _clean(report(findings, width=min(shutil.get_terminal_size((100, 50)).columns, 120)) + "\n")
+        _clean(report(findings, width=_width()) + "\n")
     else:
         _emit(table_of([asdict(finding) for finding in findings]), output, ())
     statuses = {finding.status for finding in findings}
     return ERROR if "fails" in statuses else SOME if "unknown" in statuses else DONE
+
+
+if __name__ == "__main__":
+    main()

@@ -132,8 +132,8 @@ def _date(mjd: float) -> str:
 # --- Reports ---------------------------------------------------------------------------------------------------------
 
 
-def opened(found: Sequence[Mapping[str, Value]]) -> str:
-    """Return what is known of one product, for a person."""
+def opened(found: Sequence[Mapping[str, Value]], *, width: int) -> str:
+    """Return what is known of one product, from the records of its HDUs, for a person."""
     whole = found[0]
     size = cast("int", whole["size"] or 0)
     lines = [
@@ -144,7 +144,7 @@ def opened(found: Sequence[Mapping[str, Value]]) -> str:
         "",
     ]
     table = table_of([{name: row[name] for name in HDUS} for row in found])
-    return "\n".join(lines) + "\n" + render(table, HDUS, width=200, every=True)
+    return "\n".join(lines) + "\n" + render(table, HDUS, width=width)
 
 
 def _cost(requests: Any, read: Any, size: int) -> str:

@@ -52,12 +52,6 @@ class Product:
     reason: str = ""
     """Why the status is what it is, for a person."""
 
-    @property
-    def suffix(self) -> str:
-        """What kind of file it is: ``flc`` for ``jbqf03gjq_flc.fits``; empty where the name has none."""
-        stem = self.filename.partition(".")[0]
-        return stem.partition("_")[2]
-
     def __repr__(self) -> str:
         size = "size unknown" if self.size is None else f"{self.size / 1e6:.3g} MB"
         return f"Product({self.filename!r}, {size}, {self.status})"

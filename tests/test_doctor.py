@@ -102,7 +102,7 @@ def test_archive_of_the_environment(archive, monkeypatch):
 
 
 def test_requests_are_bounded(archive):
-    """The whole costs less than a hundred requests, and no more of MAST at a time than the library sends."""
+    """The whole costs less than a hundred requests and two megabytes."""
     archive.forget()
     check(mast=archive.endpoint, store=archive.endpoint)
     assert len(archive.requests) < 100
@@ -435,6 +435,18 @@ def test_a_missing_key_tells_what_is_there(archive):
         found = by_name(check(mast=archive.endpoint, store=address))["key-wfc3"].found
     assert "1 objects" in found
     assert "ib3p/ib3p11010/ib3p11010_asn.fits" in found
+
+
+def test_recorded_columns_are_as_assumed(archive, shared_data):
+    """The configuration of columns that was recorded from MAST passes."""
+    recorded = (shared_data / "mast" / "astroquery" / "columnsconfig.json").read_bytes()
+
+    def before(asked):
+        return Answered(200, {}, recorded) if "columnsconfig" in asked.path else None
+
+    with rewriting(archive.endpoint, before=before) as address:
+        finding = by_name(check(mast=address, store=archive.endpoint))["mast-columns"]
+    assert finding.status == "holds", finding.found
 
 
 # --- services that do not answer -------------------------------------------------------------------------------------

@@ -1,60 +1,44 @@
 """Ask MAST which observations there are, and which files they hold.
 
-Observations and products come through ``astroquery``, which this module alone imports. Below it lies the session of
-`hst_cloud.archive.session`, with the time-outs, retries and deadline that astroquery does not have; before it the
-criteria are checked, because astroquery skips some of what it does not understand; after it the answers become tables
-of one shape (`hst_cloud.archive.tables`).
-
-Facts about astroquery 0.4.11 that this module rests on, each pinned by a test: it reads its server's address at
-import, so that an address is set on an instance; its cache of column configurations belongs to the class and does not
-know the address; constructing it sends nothing; it sends all obsids in one request.
+Before a question is sent its criteria are checked (`hst_cloud.archive.criteria`), because astroquery skips some of what
+it does not understand; `hst_cloud.archive.portal` carries it; the answers become tables of one shape
+(`hst_cloud.archive.tables`).
 """
 
 from __future__ import annotations
 
-import json
 import threading
-import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import count
 from typing import Any
 
-import requests
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Row, Table
 from astropy.time import Time
-from astroquery.exceptions import InvalidQueryError, RemoteServiceError
-from astroquery.mast import ObservationsClass
 
 from hst_cloud.archive import criteria as asking
 from hst_cloud.archive import selection
 from hst_cloud.archive.lookups import lookup_name, lookup_paths, named_position
-from hst_cloud.archive.session import Watcher, answer_of, clock_for, excerpt, in_parallel, patient, translated
+from hst_cloud.archive.portal import CONE, Found, columns_of, connected, pages, translating
+from hst_cloud.archive.quantities import Span, radius_degrees, sky_position
+from hst_cloud.archive.session import Watcher, clock_for, in_parallel
 from hst_cloud.archive.tables import OBSERVATIONS, PRODUCTS, from_answers
-from hst_cloud.errors import ArchiveAnswerError, HSTCloudError, HSTCloudWarning, QueryError
+from hst_cloud.errors import HSTCloudWarning, QueryError
 from hst_cloud.settings import endpoints
 from hst_cloud.store.policy import Clock
-from hst_cloud.values import Progress
 
 __all__ = ["lookup_name", "lookup_paths", "products", "search"]
 
-PAGE = 50_000
-"""Rows a page: what astroquery asks for, and MAST gives."""
 BATCH = 500
 """Observations in one request for products: longer lists run into MAST's limit of 600 s."""
 
-_CONE = "Mast.Caom.Cone"
 _FILTERED = "Mast.Caom.Filtered"
 _POSITION = "Mast.Caom.Filtered.Position"
 _PRODUCTS = "Mast.Caom.Products"
-
-Answer = dict[str, Any]
 
 
 def search(
@@ -155,10 +139,10 @@ def search(
     if isinstance(target, SkyCoord) and center is None:
         target, center = None, target
     _check_question(target, center, named, extra, limit)
-    degrees = asking.radius_degrees(radius)
-    position = None if center is None else asking.sky_position(center)
+    degrees = radius_degrees(radius)
+    position = None if center is None else sky_position(center)
     clock, root = clock_for(deadline), endpoints(mast).mast
-    with _portal(root, clock) as portal:
+    with connected(root, clock) as portal:
         if isinstance(target, str):
             position = named_position(portal._session, root, target)  # noqa: SLF001 - astroquery has no other name for it
         where = "" if position is None else f"{float(position.ra.deg)}, {float(position.dec.deg)}, {degrees}"
@@ -261,28 +245,6 @@ def products(
     return result
 
 
-class _Found:
-    """The pages of an answer, the number of rows that MAST counted, and the conditions that were sent."""
-
-    def __init__(self) -> None:
-        self.answers: list[Answer] = []
-        self.conditions: dict[str, object] = {}
-        self.rows = 0
-        self.total = 0
-        self.unasked: list[str] = []
-
-    def notes(self, limit: int | None) -> list[str]:
-        """Return what the user should know of the completeness of the answer."""
-        if self.unasked:
-            return [f"limit={limit} is reached before {', '.join(self.unasked)} was asked for; raise it, or give None"]
-        if self.rows >= self.total:
-            return []
-        if limit is not None and self.rows >= limit:
-            return [f"limit={limit} cuts the {self.total} rows that MAST counts; raise it, or give None for all"]
-        note = f"MAST counts {self.total} rows and gave {self.rows}: the answer is not complete. "
-        return [note + "Ask again, or for less at a time, as by dates (since=, until=)"]
-
-
 def _wanted(
     named: asking.Conditions, extra: Mapping[str, object], *, intent: str | None, planned: bool
 ) -> asking.Conditions:
@@ -339,56 +301,6 @@ def _meta(root: str, service: str, words: Mapping[str, object]) -> dict[str, obj
     }
 
 
-def _set_endpoint(observations: Any, root: str) -> Any:
-    """Point one instance of astroquery's class at a MAST, and return its connection to the portal.
-
-    The one place that does so. The column configurations are the instance's own from here on: the class's are keyed by
-    service alone, and another address may have other columns.
-    """
-    portal = observations._portal_api_connection  # noqa: SLF001 - the server's address can't be set otherwise
-    portal.MAST_REQUEST_URL = f"{root}/api/v0/invoke"
-    portal.COLUMNS_CONFIG_URL = f"{root}/portal/Mashup/Mashup.asmx/columnsconfig"
-    portal._column_configs = {}  # noqa: SLF001 - see above
-    portal.TIMEOUT = float("inf")  # the session's adapter has the deadline
-    return portal
-
-
-@contextmanager
-def _portal(root: str, clock: Clock, stop: threading.Event | None = None) -> Iterator[Any]:
-    """Give a connection to the portal for one thread."""
-    portal = _set_endpoint(ObservationsClass(), root)
-    with patient(portal._session, clock, stop):  # noqa: SLF001 - astroquery has no other name for it
-        yield portal
-
-
-@contextmanager
-def _translating(url: str) -> Iterator[None]:
-    """Let no error of astroquery's or of those that it lets through reach the user; the question was checked before."""
-    try:
-        yield
-    except HSTCloudError:
-        raise
-    except InvalidQueryError as err:
-        raise QueryError(str(err)) from err
-    except RemoteServiceError as err:
-        message = f"MAST at {url} answered with an error: {excerpt(str(err))!r}"
-        raise ArchiveAnswerError(message, url=url) from err
-    except (requests.RequestException, TimeoutError, AttributeError, LookupError, TypeError, ValueError) as err:
-        raise translated(err, url) from err
-
-
-def _columns(portal: Any, service: str) -> dict[str, dict[str, object]]:
-    """Return MAST's column configuration, which filters are checked against."""
-    url = portal.COLUMNS_CONFIG_URL
-    with _translating(url):
-        portal._get_col_config(service, fetch_name=_CONE)  # noqa: SLF001 - what build_filter_set calls
-    columns = portal._column_configs[service]  # noqa: SLF001 - where it leaves the answer
-    if not isinstance(columns, dict) or not columns or not all(isinstance(c, dict) for c in columns.values()):
-        message = f"MAST at {url} gave no configuration of columns: {excerpt(json.dumps(columns))!r}"
-        raise ArchiveAnswerError(message, url=url)
-    return columns
-
-
 def _observations(
     portal: Any,
     wanted: asking.Conditions,
@@ -397,11 +309,11 @@ def _observations(
     *,
     limit: int | None,
     progress: Watcher | None,
-) -> _Found:
+) -> Found:
     """Ask for observations, once for each instrument pattern, and keep the rows that truly match."""
     service = _POSITION if where else _FILTERED
-    columns = _columns(portal, service)
-    result = _Found()
+    columns = columns_of(portal, service)
+    result = Found()
     names = wanted.get("instrument_name")
     for pattern in asking.instrument_patterns(names):
         left = None if limit is None else limit - result.rows
@@ -410,10 +322,10 @@ def _observations(
             continue
         one = wanted if pattern is None else wanted | {"instrument_name": pattern}
         sent = asking.portal_filters(one, extra, columns)
-        with _translating(portal.MAST_REQUEST_URL):
-            filters = portal.build_filter_set(_CONE, service, **sent)
+        with translating(portal.MAST_REQUEST_URL):
+            filters = portal.build_filter_set(CONE, service, **sent)
         params = {"columns": "*", "filters": filters} | ({"position": where} if where else {})
-        found = _pages(portal, service, params, limit=left, progress=progress, before=result.rows)
+        found = pages(portal, service, params, limit=left, progress=progress, before=result.rows)
         for answer in found.answers:
             answer["data"] = [row for row in answer["data"] if _fits(row, wanted, pattern)]
         result.answers += found.answers
@@ -433,79 +345,28 @@ def _fits(row: Mapping[str, Any], wanted: asking.Conditions, pattern: tuple[str,
         if not asking.matches_instrument(str(name), stems):
             return False
     start, span = row.get("t_min"), wanted.get("t_min")
-    if isinstance(span, asking.Span) and isinstance(start, (int, float)) and not span.low <= start <= span.high:
+    if isinstance(span, Span) and isinstance(start, (int, float)) and not span.low <= start <= span.high:
         return False
     level, levels = row.get("calib_level"), wanted.get("calib_level")
     return levels is None or level is None or str(level) in levels
 
 
-def _pages(
-    portal: Any,
-    service: str,
-    params: Mapping[str, object],
-    *,
-    limit: int | None = None,
-    progress: Watcher | None = None,
-    before: int = 0,
-) -> _Found:
-    """Ask one question, page by page, until MAST has no more rows or `limit` is reached."""
-    found = _Found()
-    size = PAGE if limit is None else min(limit, PAGE)
-    question = str(uuid.uuid4())  # the pages of one question share MAST's answer
-    for page in count(1):
-        with _translating(portal.MAST_REQUEST_URL):
-            responses = portal.service_request_async(
-                service, dict(params), pagesize=size, page=page, cacheBreaker=question
-            )
-            answer = _complete(answer_of(responses[0]), portal.MAST_REQUEST_URL)
-        rows, pages, total = len(answer["data"]), *_counts(answer)
-        found.answers.append(answer)
-        found.rows += rows
-        found.total = max(total, found.rows)
-        if progress:
-            progress(Progress(what="observations", done=before + found.rows, total=before + found.total))
-        if not rows or (limit is not None and found.rows >= limit) or (page >= pages and found.rows >= found.total):
-            return found
-    raise AssertionError  # count() does not end
-
-
-def _complete(answer: object, url: str) -> Answer:
-    if not isinstance(answer, dict) or not isinstance(answer.get("data"), list):
-        said = answer.get("msg") if isinstance(answer, dict) else answer
-        what = "an error" if isinstance(answer, dict) and answer.get("status") == "ERROR" else "no rows"
-        message = f"MAST at {url} answered with {what}: {excerpt(str(said))!r}"
-        raise ArchiveAnswerError(message, url=url)
-    if answer.get("status") not in {"COMPLETE", "", None}:
-        message = f"MAST at {url} answered with {answer.get('status')!s}: {excerpt(str(answer.get('msg')))!r}"
-        raise ArchiveAnswerError(message, url=url)
-    return answer
-
-
-def _counts(answer: Answer) -> tuple[int, int]:
-    """Return how many pages and rows MAST says that there are."""
-    paging = answer.get("paging")
-    if not isinstance(paging, dict):
-        return 1, len(answer["data"])
-    pages, total = paging.get("pagesFiltered"), paging.get("rowsTotal")
-    return (pages if isinstance(pages, int) else 1), (total if isinstance(total, int) else len(answer["data"]))
-
-
-def _product_list(root: str, clock: Clock, obsids: Sequence[str], stop: threading.Event) -> _Found:
-    with _portal(root, clock, stop) as portal:
+def _product_list(root: str, clock: Clock, obsids: Sequence[str], stop: threading.Event) -> Found:
+    with connected(root, clock, stop) as portal:
         portal._column_configs[_PRODUCTS] = {}  # noqa: SLF001 - nothing of it is used: spare the request
-        return _pages(portal, _PRODUCTS, {"obsid": ",".join(obsids)})
+        return pages(portal, _PRODUCTS, {"obsid": ",".join(obsids)})
 
 
 def _obsids(root: str, clock: Clock, obs_ids: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return MAST's ids of observations given by name, and a note for those that it does not know."""
-    with _portal(root, clock) as portal:
-        columns = _columns(portal, _FILTERED)
+    with connected(root, clock) as portal:
+        columns = columns_of(portal, _FILTERED)
         rows: list[Mapping[str, Any]] = []
         for start in range(0, len(obs_ids), BATCH):
             sent = asking.portal_filters({"obs_id": tuple(obs_ids[start : start + BATCH])}, {}, columns)
-            with _translating(portal.MAST_REQUEST_URL):
-                filters = portal.build_filter_set(_CONE, _FILTERED, **sent)
-            found = _pages(portal, _FILTERED, {"columns": "*", "filters": filters})
+            with translating(portal.MAST_REQUEST_URL):
+                filters = portal.build_filter_set(CONE, _FILTERED, **sent)
+            found = pages(portal, _FILTERED, {"columns": "*", "filters": filters})
             rows += [row for answer in found.answers for row in answer["data"]]
     known = {str(row.get("obs_id")).lower() for row in rows}
     unknown = [name for name in obs_ids if name not in known]

@@ -13,10 +13,10 @@ from numbers import Integral
 import numpy as np
 from astropy.table import Row, Table
 
-from hst_cloud.archive.criteria import as_words, nearest
 from hst_cloud.archive.instruments import INSTRUMENTS, instrument_of, suffixes_of
 from hst_cloud.archive.names import Collection, is_rootname, parse_filename
 from hst_cloud.archive.places import collection_of, place
+from hst_cloud.archive.quantities import as_words, nearest
 from hst_cloud.archive.tables import text_column, texts
 from hst_cloud.errors import ProductNameError, QueryError
 

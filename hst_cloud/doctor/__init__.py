@@ -12,6 +12,7 @@ from collections.abc import Callable
 from hst_cloud.doctor.bucket import BUCKET
 from hst_cloud.doctor.here import HERE
 from hst_cloud.doctor.mast import ARCHIVE
+from hst_cloud.doctor.missions import MISSIONS
 from hst_cloud.doctor.runner import run
 from hst_cloud.doctor.services import Services
 from hst_cloud.doctor.text import document, report
@@ -21,7 +22,7 @@ from hst_cloud.values import Progress
 
 __all__ = ["ASSUMPTIONS", "KNOWN_KEYS", "Assumption", "Finding", "Known", "check", "document", "report"]
 
-ASSUMPTIONS: tuple[Assumption, ...] = (*HERE, *BUCKET, *ARCHIVE)
+ASSUMPTIONS: tuple[Assumption, ...] = (*HERE, *BUCKET, *ARCHIVE, *MISSIONS)
 """Everything that is assumed, in the order in which it is reported."""
 
 WHOLE = 60.0
@@ -57,6 +58,6 @@ def check(
 
     Notes
     -----
-    Requests: about 80, of some kilobytes each, at most 8 at a time for the bucket and 4 for MAST.
+    Requests: about 65, of some kilobytes each; at most 8 probes at a time ask the bucket, and 4 MAST.
     """
     return run(ASSUMPTIONS, Services(given_mast=mast, given_store=store), progress, seconds)

@@ -7,6 +7,7 @@ tests have recorded.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -44,7 +45,6 @@ _PRODUCT = (
 )
 _NUMBERS = ("s_ra", "s_dec", "t_min", "t_max", "t_exptime")  # asked for by ranges
 _LISTS = ("obs_collection", "filters")  # several values in one cell
-_MISSIONS = ("filename", "uri", "dataset", "access", "size")
 
 
 def _filter(name: str, *values: object, text: str = "") -> dict[str, object]:
@@ -144,8 +144,8 @@ def _count(services: Services) -> str:
 
 
 def _pages(services: Services) -> str:
-    params = {"columns": "*", "filters": _of_known()}
-    first, second = (invoke(services, _FILTERED, params, size=1, page=page) for page in (1, 2))
+    params, question = {"columns": "*", "filters": _of_known()}, str(uuid.uuid4())
+    first, second = (invoke(services, _FILTERED, params, size=1, page=page, question=question) for page in (1, 2))
     ids = [str(row.get("obsid")) for page in (first, second) for row in rows_of(page, _FILTERED)]
     total: list[Any] = [(page.get("paging") or {}).get("rowsTotal") for page in (first, second)]
     seen = f"two pages of one row: obsid {', '.join(ids) or 'none'}; rowsTotal {total[0]} and {total[1]}"
@@ -234,45 +234,6 @@ def _download(services: Services) -> str:
         message = f"{seen} and {len(reply.body)} bytes that begin with {reply.body[:9]!r}"
         raise BrokenError(message)
     return seen
-
-
-def _missions_search(services: Services) -> str:
-    wanted = KNOWN_KEYS[-1].obs_id.upper()
-    asked = {
-        "conditions": [{"sci_data_set_name": wanted}],
-        "select_cols": ["sci_data_set_name", "sci_instrume", "sci_status"],
-        "limit": 10,
-        "offset": 0,
-    }
-    answer = mast_json(services, "POST", "search/hst/api/v0.1/search", json=asked)
-    results = answer.get("results") if isinstance(answer, dict) else None
-    if not isinstance(results, list) or not isinstance(answer.get("totalResults"), int) or "info" not in answer:
-        message = f"expected 'results', 'totalResults' and 'info', found {excerpt(json.dumps(answer))}"
-        raise BrokenError(message)
-    names = [str(row.get("sci_data_set_name", "")).strip() for row in results if isinstance(row, dict)]
-    if names != [wanted]:
-        message = f"sci_data_set_name={wanted} finds {', '.join(names[:5]) or 'nothing'}"
-        raise BrokenError(message)
-    return f"{wanted} found, with {len(results[0])} columns"
-
-
-def _missions_products(services: Services) -> str:
-    known = KNOWN_KEYS[-1]
-    answer = mast_json(
-        services, "POST", "search/hst/api/v0.1/post_list_products", json={"dataset_ids": [known.obs_id.upper()]}
-    )
-    products = answer.get("products") if isinstance(answer, dict) else None
-    if isinstance(products, list) and len(products) == 1 and isinstance(products[0], list):
-        [products] = products  # recorded both ways
-    if not isinstance(products, list) or not all(isinstance(row, dict) for row in products):
-        message = f"expected 'products', found {excerpt(json.dumps(answer))}"
-        raise BrokenError(message)
-    missing = sorted({name for row in products for name in _MISSIONS if name not in row})
-    if missing or known.filename not in {row.get("filename") for row in products}:
-        what = f"without {', '.join(missing)}" if missing else f"{known.filename} not among them"
-        message = f"{len(products)} products of {known.obs_id.upper()}, {what}"
-        raise BrokenError(message)
-    return f"{len(products)} products of {known.obs_id.upper()}, {known.filename} among them"
 
 
 ARCHIVE: tuple[Assumption, ...] = (
@@ -381,22 +342,6 @@ ARCHIVE: tuple[Assumption, ...] = (
         statement="Download/file honors ranges.",
         breaks="hst_cloud.open(..., source='mast').",
         probe=_download,
-        after=("mast-answers",),
-    ),
-    Assumption(
-        name="missions-search",
-        of="mast",
-        statement="The Missions search finds a dataset by its name, and answers with results, totalResults and info.",
-        breaks="Nothing yet: search asks another service. Tables of astroquery's MastMissions may have changed.",
-        probe=_missions_search,
-        after=("mast-answers",),
-    ),
-    Assumption(
-        name="missions-products",
-        of="mast",
-        statement="The Missions list of products names their files, datasets and sizes.",
-        breaks="Tables of products from astroquery's MastMissions as input of resolve and open.",
-        probe=_missions_products,
         after=("mast-answers",),
     ),
 )

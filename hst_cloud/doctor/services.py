@@ -213,8 +213,18 @@ def mast_json(services: Services, method: str, path: str, **what: Any) -> Any:
         raise translated(error, url) from error
 
 
-def invoke(services: Services, service: str, params: Mapping[str, object], *, size: int = 100, page: int = 1) -> Any:
+def invoke(
+    services: Services,
+    service: str,
+    params: Mapping[str, object],
+    *,
+    size: int = 100,
+    page: int = 1,
+    question: str | None = None,
+) -> Any:
     """Return the answer of one of the portal's services, asked for until it is complete.
+
+    Pages of one `question`, any text that is used once, share MAST's answer.
 
     Raises
     ------
@@ -224,7 +234,7 @@ def invoke(services: Services, service: str, params: Mapping[str, object], *, si
         The query is still executing.
     """
     request = {"service": service, "params": dict(params), "format": "json", "pagesize": size, "page": page}
-    request |= {"removenullcolumns": False, "timeout": 10, "cacheBreaker": str(uuid.uuid4())}
+    request |= {"removenullcolumns": False, "timeout": 10, "cacheBreaker": question or str(uuid.uuid4())}
     body = f"request={quote(json.dumps(request))}"
     headers = {"Content-type": "application/x-www-form-urlencoded", "Accept": "text/plain"}
     clock = Clock(ASK_MAST)

@@ -13,16 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hst_cloud.archive.criteria import (
-    Span,
     conditions,
     defaults,
     instrument_patterns,
     matches_instrument,
     portal_filters,
-    radius_degrees,
-    sky_position,
 )
 from hst_cloud.archive.instruments import INSTRUMENTS
+from hst_cloud.archive.quantities import Span, radius_degrees, sky_position
 from hst_cloud.errors import QueryError
 
 

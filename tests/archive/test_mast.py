@@ -18,7 +18,8 @@ from astropy.time import Time
 from astroquery.exceptions import InvalidQueryError, RemoteServiceError
 from astroquery.mast import Observations, ObservationsClass
 
-from hst_cloud.archive.mast import _set_endpoint, _translating, products, search
+from hst_cloud.archive.mast import products, search
+from hst_cloud.archive.portal import set_endpoint, translating
 from hst_cloud.archive.session import clock_for, patient
 from hst_cloud.errors import ArchiveAnswerError, ArchiveUnavailableError, HSTCloudWarning, QueryError
 from hst_cloud.testing import LocalArchive
@@ -84,7 +85,7 @@ def test_constructing_astroquery_sends_nothing(monkeypatch):
     """One is constructed for every thread."""
     with recording_mast(mast_of()) as mast:
         monkeypatch.setattr(ObservationsClass, "_caom_all", "x")  # nothing but an attribute is touched
-        portal = _set_endpoint(ObservationsClass(), mast.root)
+        portal = set_endpoint(ObservationsClass(), mast.root)
         assert mast.asked == []
         assert f"{mast.root}/api/v0/invoke" == portal.MAST_REQUEST_URL
         assert f"{mast.root}/portal/Mashup/Mashup.asmx/columnsconfig" == portal.COLUMNS_CONFIG_URL
@@ -94,7 +95,7 @@ def test_the_endpoint_is_the_instances_own():
     """The class, the user's own `Observations` and other instances keep theirs, and their column configurations."""
     before = vars(Observations._portal_api_connection).copy()
     shared = type(Observations._portal_api_connection)._column_configs
-    one, two = (_set_endpoint(ObservationsClass(), f"http://127.0.0.1:{port}") for port in (1, 2))
+    one, two = (set_endpoint(ObservationsClass(), f"http://127.0.0.1:{port}") for port in (1, 2))
     assert vars(Observations._portal_api_connection).keys() == before.keys()
     assert Observations._portal_api_connection.MAST_REQUEST_URL == "https://mast.stsci.edu/api/v0/invoke"
     assert one.MAST_REQUEST_URL != two.MAST_REQUEST_URL
@@ -108,7 +109,7 @@ def test_astroquery_posts_an_executing_query_again_byte_for_byte():
     """By which the session knows a poll; and it takes no time-out of its own."""
     turns = [{"status": "EXECUTING"}, answer([observation(1)])]
     with recording_mast(in_turn(*turns)) as mast:
-        portal = _set_endpoint(ObservationsClass(), mast.root)
+        portal = set_endpoint(ObservationsClass(), mast.root)
         portal._column_configs["x"] = {}
         with patient(portal._session, clock_for(10)):
             portal.service_request_async("x", {})
@@ -397,7 +398,7 @@ def test_a_service_that_is_down_says_what_works_without_it():
 )
 def test_errors_of_astroquery_become_ours(foreign, ours):
     """The others are those of the session."""
-    with pytest.raises(ours, match="x"), _translating("http://a"):
+    with pytest.raises(ours, match="x"), translating("http://a"):
         raise foreign
 
 

@@ -132,7 +132,10 @@ def test_every_structure_meets_the_standard(structure):
                 assert len(hdu.data)
             elif hdu.header["NAXIS"]:
                 assert hdu.data is not None
-        assert hdus[0].header.get("NEXTEND", len(hdus) - 1) == len(hdus) - 1
+        late = structure.suffix.startswith(
+            "corrtag"
+        )  # calcos adds TIMELINE and does not count it, in the real files too
+        assert hdus[0].header.get("NEXTEND", len(hdus) - 1) == len(hdus) - 1 - late
 
 
 @pytest.mark.parametrize("structure", EVERYTHING, ids=identity)
@@ -200,7 +203,7 @@ def test_constant_arrays_have_no_data():
 def test_a_combined_header_is_larger_than_a_first_read():
     """The primary header of a drz needs more than 64 KiB, which readers must expect."""
     with mosaics.acs_wfc_drz(scale=SCALE) as hdus:
-        assert hdus.fileinfo(0)["datLoc"] > 65536
+        assert len(hdus[0].header.tostring()) > 65536
         assert len(hdus["HDRTAB"].data) == 10
         assert set(hdus["HDRTAB"].data["FILTER2"]) == {"F814W"}
 
@@ -338,7 +341,7 @@ def test_echelle_orders_overlap():
         assert first.min() < 1620
         assert last.max() > 2360
         np.testing.assert_allclose(
-            np.median(table["NET"] / table["FLUX"]) * table["ERROR"], table["NET_ERROR"], rtol=0.9
+            table["FLUX"] * table["NET_ERROR"], table["NET"] * table["ERROR"], rtol=1e-4, atol=1e-17
         )
 
 
@@ -366,7 +369,7 @@ def test_photomultipliers_show_the_fringe():
         a, b = data[0][good].astype(float), data[1][good].astype(float)
         slewing = a + b < 50
         assert 0.08 < slewing.mean() < 0.16
-        fringe = ((a - b) / (a + b))[~slewing]
+        fringe = (a - b)[~slewing] / (a + b)[~slewing]
         smooth = np.convolve(fringe, np.ones(5) / 5, "same")
         assert smooth.max() > 0.25
         assert smooth.min() < -0.25
