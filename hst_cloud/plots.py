@@ -149,7 +149,7 @@ def image(hdul: fits.HDUList, *, pixels: int = 1000, name: str = "") -> Figure:
         message = f"{_name(hdul[0].header)} holds no image with two axes"
         raise FormatError(message)
     rows, columns = (_middle(length, pixels) for length in hdu.shape[-2:])
-    data = np.asarray(hdu.section[(0,) * (len(hdu.shape) - 2) + (rows, columns)], dtype=np.float64)
+    data = _part(hdu, (0,) * (len(hdu.shape) - 2) + (rows, columns))
     if "DRIZCORR" in hdul[0].header and _suffix(hdul[0].header) in {"drz", "drc"}:
         data[data == 0] = np.nan  # nothing was exposed there: DrizzlePac Handbook, final_fillval
     axes = _sky_axes(figure, hdul, hdu)
@@ -359,7 +359,7 @@ def counts(hdul: fits.HDUList, *, name: str = "") -> Figure:
         message = f"{_name(header)} holds no counts of an FGS: its first HDU names no channel by GTYPEn"
         raise FormatError(message)
     first, last = min(channels.values()), max(channels.values())
-    samples = np.asarray(hdul[0].section[first : last + 1], dtype=np.float64)
+    samples = _part(hdul[0], slice(first, last + 1))
     for fill in ("FILL1", "FILL2"):
         if isinstance(header.get(fill), int | float):
             samples[samples == header[fill]] = np.nan
@@ -461,6 +461,12 @@ def _figure() -> Figure:
         message = "Pictures need matplotlib, which is not installed: pip install 'hst-cloud[plot]'"
         raise MissingExtraError(message) from error
     return New(figsize=_SIZE, dpi=_DPI, layout="constrained")
+
+
+def _part(hdu: Any, key: Any) -> _Floats:
+    """Return a copy of a part of an image; astropy has sections of what is in a file alone."""
+    part = hdu.data[key] if hdu.fileinfo() is None else hdu.section[key]
+    return np.array(part, dtype=np.float64)
 
 
 def _title(axes: Any, hdul: fits.HDUList, what: str, name: str) -> None:

@@ -123,6 +123,15 @@ def search(
     -----
     Requests: one for the columns that MAST has, one for each 50,000 rows, one more for a target's name. Each
     instrument without a detector is a query of its own.
+
+    Examples
+    --------
+    On the demonstration archive of `hst_cloud.testing`:
+
+    >>> import hst_cloud as hst
+    >>> found = hst.search("NGC 4151", instrument="COS/FUV", filters="G130M", exptime=(3000, None))
+    >>> print(*found["obs_id"])
+    lzdm01010 lzdm09010
     """
     named = asking.conditions(
         instrument=instrument,
@@ -215,6 +224,15 @@ def products(
     -----
     Requests: one for each 500 observations and 50,000 products, 4 at a time. Observations given by ``obs_id`` need two
     more for each 500.
+
+    Examples
+    --------
+    On the demonstration archive of `hst_cloud.testing`:
+
+    >>> import hst_cloud as hst
+    >>> observations = hst.search("M 51", instrument="ACS/WFC", filters="F814W")
+    >>> print(*hst.products(observations, suffix="drc")["key"])
+    hst/public/jzdm/jzdm01010/jzdm01011_drc.fits
     """
     wanted = selection.choice(suffix, calib_level, product_type, collection)
     asked = selection.asked(observations)

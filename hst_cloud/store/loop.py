@@ -87,7 +87,8 @@ def _get() -> _Loop:
 
 
 def _forget() -> None:
-    # In a forked child: the thread is gone, and the parent's sockets are not ours to close.
+    # In a forked child: the thread is gone, and the parent's sockets are not ours to close. What is kept is never
+    # collected, for a collected client says good-bye on connections (and an epoll) that the parent goes on using.
     global _current, _lock  # noqa: PLW0603
     if _current is not None:
         _left_behind.append(_current)

@@ -56,8 +56,8 @@ def make_demo_archive(
         Where to, as `hst_cloud.testing.LocalArchive` takes it; made if need be.
     scale : int, optional
         Images have this many times fewer rows and columns than the real ones, lists of events and samples this
-        many times fewer rows, spectra its square root times fewer pixels. 16 makes some 17 MB; 1 is full size, some
-        3 GB.
+        many times fewer rows, spectra its square root times fewer pixels. 16 makes 24 MB in a few seconds; 1 is full
+        size, some 2.5 GB in some minutes.
     seed : int, optional
         Of noise, stars and cosmic rays.
     instruments : iterable of str, optional
@@ -77,7 +77,7 @@ def make_demo_archive(
 
     Notes
     -----
-    No requests. About two seconds at the default scale.
+    No requests.
     """
     chosen = _chosen(instruments)
     if scale not in range(1, 65):
@@ -276,6 +276,9 @@ def _rows(instruments: tuple[str, ...], sizes: dict[str, int]) -> dict[str, Any]
             uri = f"mast:HST/product/{_EXCLUSIVE}_{suffix}.fits"
             row = _product(late, uri, _EXCLUSIVE, size=size) | {"project": "CALCOS", "dataproduct_type": "spectrum"}
             products.append(row | {"dataRights": "EXCLUSIVE_ACCESS", "type": "C"})
+    if "FGS" in instruments:  # a file is there, but its header has no keyword FILTER
+        filters: dict[str, Value] = {"filters": targets.DOUBLE.elements[0], "em_min": 470.0, "em_max": 710.0}
+        observations.append({"obs_id": targets.DOUBLE.rootname} | filters)
     names = {
         "M 51": targets.SPIRAL, "NGC 5194": targets.SPIRAL, "Whirlpool Galaxy": targets.SPIRAL,
         "NGC 3603": targets.CLUSTER_UVIS, "NGC 4151": targets.NUCLEUS, "G191-B2B": targets.STANDARD_ECHELLE,

@@ -6,7 +6,7 @@ coordinates. Brightness is in electrons per second through the filter. All of it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -19,6 +19,7 @@ from hst_cloud.testing.geometry import plane, unplane
 __all__ = ["Frame", "Scene", "active_nucleus", "expose", "generator", "render", "scene", "transfer", "white_dwarf"]
 
 STEP = 16  # sky coordinates are computed at every 16th pixel of a full-size image and interpolated between
+_ROWS = 128  # computed at once, so that a full-size image needs little more memory than itself
 COSMIC_RAYS = 1.4e-5  # pixels hit per pixel and second: ACS Data Handbook 4.3, 1.5 to 3 % in 1000 s
 
 # Data quality flags: ACS Data Handbook, table 3.4; WFC3 Data Handbook, table 3.3
@@ -81,8 +82,9 @@ def render(view: Scene, wcs: WCS, shape: tuple[int, int], *, pixel: float, scale
     scale : int
         How many of those a pixel spans along each axis.
     """
-    east, north = _places(view, wcs, shape, max(1, STEP // scale))
-    image = view.diffuse(east, north) * pixel**2 + view.background * pixel**2
+    image = np.empty(shape)
+    for rows, east, north in _places(view, wcs, shape, max(1, STEP // scale)):
+        image[rows] = (view.diffuse(east, north) + view.background) * pixel**2
     _add_stars(image, view, wcs, pixel * scale, scale)
     return image
 
@@ -221,16 +223,17 @@ def _field(count: int, rng: np.random.Generator) -> Array:
     return np.column_stack([place, flux, np.zeros(count)])
 
 
-def _places(view: Scene, wcs: WCS, shape: tuple[int, int], step: int) -> tuple[Array, Array]:
+def _places(view: Scene, wcs: WCS, shape: tuple[int, int], step: int) -> Iterator[tuple[slice, Array, Array]]:
+    """Yield the places of an image's pixels, arcsec east and north, a few rows at a time."""
     rows = np.arange(0, shape[0] - 1 + step, step, dtype=float)
     columns = np.arange(0, shape[1] - 1 + step, step, dtype=float)
     x, y = np.meshgrid(columns, rows)
     ra, dec = wcs.all_pix2world(x.ravel(), y.ravel(), 0)
     east, north = (part.reshape(x.shape) for part in plane(ra, dec, view.center))
-    if step == 1:
-        return east[: shape[0], : shape[1]], north[: shape[0], : shape[1]]
     down, across = _weights(shape[0], rows), _weights(shape[1], columns)
-    return down @ east @ across.T, down @ north @ across.T
+    for start in range(0, shape[0], _ROWS):
+        some = slice(start, start + _ROWS)
+        yield some, down[some] @ east @ across.T, down[some] @ north @ across.T
 
 
 def _weights(length: int, knots: Array) -> Array:

@@ -294,7 +294,7 @@ def test_what_is_no_request_is_refused(folder, sent, status):
 
 def test_old_and_half_closed_clients_get_their_answer(folder):
     """HTTP/1.0 ends with its answer; a client that shuts its side down is still answered in full."""
-    with LocalArchive(folder) as archive:
+    with LocalArchive(folder, latency=0.05) as archive:
         assert _talk(archive, f"GET {PATH} HTTP/1.0\r\n\r\n".encode()).endswith(DATA)
         assert _talk(archive, f"GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), shut=True).endswith(DATA)
 

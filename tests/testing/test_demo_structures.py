@@ -319,6 +319,7 @@ def test_fluxes_and_counts_belong_together():
         for row in hdus[1].data:
             lit = row["DQ"] == 0
             np.testing.assert_allclose(row["GROSS"], row["GCOUNTS"] / row["EXPTIME"], rtol=1e-5)
+            np.testing.assert_allclose(row["NET"], row["GROSS"] - row["BACKGROUND"], rtol=1e-4, atol=1e-6)
             ratio = row["FLUX"][lit] / row["ERROR"][lit]
             np.testing.assert_allclose(
                 ratio, (row["NET"] * row["EXPTIME"] / np.sqrt(row["GCOUNTS"] + 1))[lit], rtol=1e-3

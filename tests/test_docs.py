@@ -1,0 +1,125 @@
+"""What the documentation says is run: the README's code and its output, and every example of pages and docstrings."""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import importlib
+import io
+import pkgutil
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import hst_cloud as hst
+from hst_cloud import settings
+from hst_cloud.archive.instruments import INSTRUMENTS
+from hst_cloud.testing import LocalArchive, make_demo_archive
+
+ROOT = Path(__file__).resolve().parent.parent
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+PAGES = sorted(path for path in (ROOT / "docs").rglob("*.rst") if ">>>" in path.read_text(encoding="utf-8"))
+MODULES = [
+    name
+    for _, name, _ in pkgutil.walk_packages(hst.__path__, "hst_cloud.")
+    if not name.endswith(("__main__", "_version"))
+]
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """Return the folder of a small demonstration archive."""
+    return make_demo_archive(tmp_path_factory.mktemp("archive"), scale=64)
+
+
+def blocks(text, language):
+    """Return the code blocks of a page that are in a language."""
+    pattern = rf"^\.\. code-block:: {language}\n\n((?:    .*\n|\n)+)"
+    return [textwrap.dedent(block) for block in re.findall(pattern, text, re.MULTILINE)]
+
+
+def test_the_readme_says_what_its_code_prints(tmp_path, monkeypatch):
+    """The eight lines on the first screen run as they stand, and print what stands below them."""
+    text = (ROOT / "README.rst").read_text(encoding="utf-8")
+    code, printed = blocks(text, "python")[0], blocks(text, "text")[0]
+    assert len([line for line in code.splitlines() if line.strip()]) == 8
+    monkeypatch.chdir(tmp_path)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(compile(code, "README.rst", "exec"), {})
+    assert said.getvalue().strip() == printed.strip()
+
+
+def test_the_readme_begins_with_the_two_commands():
+    """The first screen gives one sentence, the two commands, the installation, and code."""
+    screen = (ROOT / "README.rst").read_text(encoding="utf-8").splitlines()[:36]
+    order = ["make demo", "make test", "pip install hst-cloud", "import hst_cloud as hst", "ELECTRONS/S"]
+    found = [next(i for i, line in enumerate(screen) if words in line) for words in order]
+    assert found == sorted(found)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_pages_tell_the_truth(page, archive, tmp_path, monkeypatch):
+    """Every example on a page gives what the page says, against the demonstration archive."""
+    monkeypatch.chdir(tmp_path)
+    test = doctest.DocTestParser().get_doctest(page.read_text(encoding="utf-8"), {"hst": hst}, page.name, str(page), 0)
+    runner, report = doctest.DocTestRunner(optionflags=FLAGS), []
+    with LocalArchive(archive):
+        runner.run(test, out=report.append)
+    assert runner.failures == 0, "".join(report)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings_tell_the_truth(name, archive, tmp_path, monkeypatch):
+    """Every example in a docstring gives what the docstring says, against the demonstration archive."""
+    module = importlib.import_module(name)
+    monkeypatch.chdir(tmp_path)
+    runner, report = doctest.DocTestRunner(optionflags=FLAGS), []
+    with LocalArchive(archive):
+        for test in doctest.DocTestFinder().find(module, extraglobs={"hst": hst}):
+            runner.run(test, out=report.append)
+    assert runner.failures == 0, "".join(report)
+
+
+def test_every_page_says_what_kind_it_is():
+    """A page begins, below its title, with its kind; indexes are told by their folder."""
+    kinds = {"tutorials": "Tutorial", "howto": "How-to", "reference": "Reference", "explanation": "Explanation"}
+    for folder, kind in [*kinds.items(), ("decisions", "Decision")]:
+        pages = [path for path in (ROOT / "docs" / folder).glob("*.rst") if path.name != "index.rst"]
+        assert pages
+        wrong = [path.name for path in pages if not re.search(rf"\n[=*]+\n+\*?{kind}[;.]", path.read_text("utf-8"))]
+        assert wrong == []
+
+
+def test_every_setting_is_in_the_table():
+    """The variables that the code names are those that the table of settings explains."""
+    named = {
+        name
+        for path in (ROOT / "hst_cloud").rglob("*.py")
+        for name in re.findall(r"HST_CLOUD_[A-Z]+", path.read_text(encoding="utf-8"))
+    }
+    assert named == set(re.findall(r"^(HST_CLOUD_[A-Z]+)", settings.__doc__, re.MULTILINE))
+
+
+def test_the_table_of_suffixes_is_made_from_the_code(tmp_path, monkeypatch):
+    """The reference shows every suffix of every instrument, and what the code knows of it."""
+    pytest.importorskip("numpydoc")
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    importlib.import_module("conf").instruments(tmp_path)
+    text = (tmp_path / "instruments.inc").read_text(encoding="utf-8")
+    for instrument in INSTRUMENTS.values():
+        assert f"\n{instrument.name}\n---" in f"\n{text}"
+        for suffix in instrument.suffixes:
+            assert f"``{suffix.name}``\n     - {suffix.kind}\n     - {suffix.level}\n     - {suffix.meaning}" in text
+
+
+def test_the_makefile_lists_its_targets():
+    """Each target that a person calls has its line in what `make` alone prints."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = re.findall(r"^\.PHONY: (\w+)$", text, re.MULTILINE)
+    listed = re.findall(r"^(\w+):.*## \S", text, re.MULTILINE)
+    assert phony == listed
+    assert set(listed) >= {"setup", "demo", "test", "lint", "types", "docs", "notebooks", "bench", "resolve", "clean"}
