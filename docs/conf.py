@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
+
 import hst_cloud
 from hst_cloud.archive.instruments import INSTRUMENTS
+from hst_cloud.cli import EXIT_CODES, cli
 
 project = "hst_cloud"
 author = "The hst_cloud developers"
@@ -37,9 +40,27 @@ def instruments(folder: Path) -> None:
         for row in [("suffix", "holds", "level", "meaning"), *rows]:
             lines += [f"   {'* -' if cell is row[0] else '  -'} {cell}" for cell in row]
         lines.append("")
-    folder.mkdir(exist_ok=True)
+    write(folder / "instruments.inc", lines)
+
+
+def commands(folder: Path) -> None:
+    """Write below `folder` what each command says when it is asked for help, and the exit codes."""
+    lines: list[str] = []
+    for name, command in cli.commands.items():
+        context = click.Context(command, info_name=f"hst-cloud {name}", max_content_width=96, terminal_width=96)
+        lines += [name, "-" * len(name), "", ".. code-block:: none", ""]
+        lines += [f"   {line}".rstrip() for line in command.get_help(context).splitlines()] + [""]
+    write(folder / "commands.inc", lines)
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 12 88", "", "   * - code", "     - meaning"]
+    for code, meaning in EXIT_CODES.items():
+        lines += [f"   * - {code}", f"     - {meaning}"]
+    write(folder / "exit-codes.inc", [*lines, ""])
+
+
+def write(path: Path, lines: list[str]) -> None:
+    """Write a file unless it is there already: a newer one would have Sphinx read its page again."""
+    path.parent.mkdir(exist_ok=True)
     text = "\n".join(lines)
-    path = folder / "instruments.inc"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
 
@@ -47,4 +68,6 @@ def instruments(folder: Path) -> None:
 def setup(app: object) -> None:
     """Make what the pages include; Sphinx calls this."""
     del app
-    instruments(Path(__file__).parent / "reference" / "api")
+    made = Path(__file__).parent / "reference" / "api"
+    instruments(made)
+    commands(made)

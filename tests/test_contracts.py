@@ -6,7 +6,6 @@ import ast
 import builtins
 import inspect
 import json
-import os
 import pickle
 import re
 import subprocess

@@ -60,15 +60,14 @@ def test_jobs_are_chosen_by_instrument():
         demo.jobs(("NICMOS",))
 
 
-def test_what_is_not_there_is_told(archive, tmp_path):
+def test_what_is_not_there_is_told(tmp_path):
     """An archive without the target, and a bucket without the file, are errors with names."""
-    with pytest.raises(NotInCloudError, match="no observation of M51 with COS"):
-        demo.run(demo.Job(instrument="COS", target="M51", filters=None, suffix="x1d"), tmp_path)
-    name = "hst/public/fzdm/fzdm0101m/fzdm0101m_a1f.fits"
-    (archive.folder / "mast-only" / name).parent.mkdir(parents=True)
-    (archive.folder / name).rename(archive.folder / "mast-only" / name)
-    with pytest.raises(NotInCloudError, match="the bucket holds no a1f of GJ 748 with FGS: not among the"):
-        demo.run(demo.EMBEDDED[-1], tmp_path)
+    with demo.demonstration(tmp_path, scale=32, instruments=["COS"]):
+        with pytest.raises(NotInCloudError, match="no observation of NGC 4151 with COS G140L"):
+            demo.run(demo.Job(instrument="COS", target="NGC 4151", filters="G140L", suffix="x1dsum"), tmp_path)
+        next(tmp_path.rglob("lzdm01010_x1dsum.fits")).unlink()
+        with pytest.raises(NotInCloudError, match=r"holds no x1dsum of NGC 4151 with COS/FUV: .*exclusive"):
+            demo.run(demo.EMBEDDED[1], tmp_path)
 
 
 def test_the_command_tells_what_was_read(tmp_path):

@@ -274,11 +274,14 @@ def _rows(instruments: tuple[str, ...], sizes: dict[str, int]) -> dict[str, Any]
         )
         for suffix, size in (("asn", 11520), ("x1dsum", 1304640)):
             uri = f"mast:HST/product/{_EXCLUSIVE}_{suffix}.fits"
-            row = _product(late, uri, _EXCLUSIVE, size=size) | {"project": "CALCOS", "dataproduct_type": "spectrum"}
-            products.append(row | {"dataRights": "EXCLUSIVE_ACCESS", "type": "C"})
+            exclusive = _product(late, uri, _EXCLUSIVE, size=size) | {
+                "project": "CALCOS",
+                "dataproduct_type": "spectrum",
+            }
+            products.append(exclusive | {"dataRights": "EXCLUSIVE_ACCESS", "type": "C"})
     if "FGS" in instruments:  # a file is there, but its header has no keyword FILTER
-        filters: dict[str, Value] = {"filters": targets.DOUBLE.elements[0], "em_min": 470.0, "em_max": 710.0}
-        observations.append({"obs_id": targets.DOUBLE.rootname} | filters)
+        row: dict[str, Value] = {"obs_id": targets.DOUBLE.rootname, "filters": targets.DOUBLE.elements[0]}
+        observations.append(row | {"em_min": 470.0, "em_max": 710.0})
     names = {
         "M 51": targets.SPIRAL, "NGC 5194": targets.SPIRAL, "Whirlpool Galaxy": targets.SPIRAL,
         "NGC 3603": targets.CLUSTER_UVIS, "NGC 4151": targets.NUCLEUS, "G191-B2B": targets.STANDARD_ECHELLE,

@@ -91,7 +91,7 @@ def _time_axis(exposure: Exposure) -> list[str]:
 
 
 def _scan(count: int, rng: np.random.Generator) -> Array:
-    """Return the channels of a sensor that slews, then scans the target along both axes, to and fro."""
+    """Return the channels of a sensor that slews, then scans the target along both axes, back and forth."""
     data = np.empty((7, count), np.int32)
     time = np.arange(count) / _RATE
     found = 0.12 * count / _RATE  # dark during the slew, then the star

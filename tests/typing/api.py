@@ -1,0 +1,52 @@
+"""The public API as a type checker sees it; `mypy` reads this file, and nothing runs it.
+
+astropy carries no types, so what is astropy's counts as Any here; what is ours is pinned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import assert_type
+
+import hst_cloud as hst
+from hst_cloud.store.objects import Store
+from hst_cloud.testing import LocalArchive, Request, make_demo_archive
+from hst_cloud.values import ByteRange, Progress, Status
+
+
+def names_are_products(product: hst.Product, store: Store) -> None:
+    assert_type(product.filename, str)
+    assert_type(product.uri, str | None)
+    assert_type(product.key, str)
+    assert_type(product.size, int | None)
+    assert_type(product.etag, str | None)
+    assert_type(product.status, Status)
+    assert_type(product.suffix, str)
+    hst.open(product)
+    hst.open("jbqf03gjq_flc.fits", store=store, source="mast")
+    hst.open("jbqf03gjq_flc.fits", store=Path("/data"))
+    hst.open("jbqf03gjq_flc.fits", source="ftp")  # type: ignore[arg-type]  # a closed set
+    hst.open("jbqf03gjq_flc.fits", store, "mast")  # type: ignore[misc]  # keyword only
+    product.key = "hst/public/k"  # type: ignore[misc]  # frozen
+
+
+def progress_is_a_callable_of_messages(watch: Callable[[Progress], None]) -> None:
+    hst.search("M 51", radius="3 arcmin", instrument=["ACS/WFC", "WFC3"], exptime=(100, None), progress=watch)
+    hst.products("12345", suffix=["drc", "drz"], calib_level=3, collection=None, progress=watch)
+    hst.resolve(["jbqf03gjq", hst.Product(filename="jbqf03gjq_flc.fits")], verify=True, progress=watch)
+    hst.search("M 51", "0 deg 0 deg")  # type: ignore[misc]  # one position, and the rest by name
+    hst.search("M 51", instrumnet="ACS")  # type: ignore[call-arg]  # a typing error is not a criterion
+
+
+def errors_carry_facts(error: hst.errors.HSTCloudError) -> None:
+    assert_type(error.key, str | None)
+    assert_type(error.attempts, int | None)
+    assert_type(ByteRange(0, 2880).size, int)
+
+
+def an_archive_of_my_own(folder: Path) -> None:
+    with LocalArchive(make_demo_archive(folder), latency=0.02) as archive:
+        assert_type(archive, LocalArchive)
+        assert_type(archive.endpoint, str)
+        assert_type(archive.requests, list[Request])
