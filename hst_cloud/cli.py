@@ -286,7 +286,7 @@ def cli() -> None:
     """Find products of the Hubble Space Telescope, and read them from the public bucket."""
 
 
-@cli.command()
+@cli.command(short_help="Find observations.")
 @click.argument("target", required=False)
 @click.option("--center", help="Position instead of a name: '202.47 47.2' (degrees) or '13h29m52.7s +47d11m43s'.")
 @click.option("--radius", default="3 arcmin", show_default=True, help="Greatest distance from the position.")
@@ -341,7 +341,7 @@ def search(
     return DONE
 
 
-@cli.command()
+@cli.command(short_help="List the files of observations.")
 @click.argument("observations", nargs=-1, metavar="[OBSERVATION]...")
 @click.option("--suffix", multiple=True, metavar="NAME", help="Kind of file: drc, x1d, ... May be repeated.")
 @click.option("--calib-level", type=int, multiple=True, help="Of the product: 1, 2, 3. May be repeated.")
@@ -381,7 +381,7 @@ def products(
     return DONE
 
 
-@cli.command()
+@cli.command(short_help="Tell where products lie in the bucket.")
 @click.argument("names", nargs=-1, metavar="[PRODUCT]...")
 @click.option("--verify", is_flag=True, help="Look, by listing the bucket; else keys are told by rule.")
 @click.option("--deadline", type=float, metavar="SECONDS", help="Time for MAST's answers.")
@@ -400,7 +400,7 @@ def resolve(*, output: Output, names: tuple[str, ...], verify: bool, deadline: f
     return SOME if failed else DONE
 
 
-@cli.command()
+@cli.command(short_help="Open products and list their HDUs.")
 @click.argument("names", nargs=-1, metavar="[PRODUCT]...")
 @click.option("--source", type=click.Choice(["bucket", "mast"]), default="bucket", show_default=True,
               help="mast: read from MAST's Download service what the bucket does not hold.")  # fmt: skip
@@ -460,7 +460,7 @@ def _headers(product: str | Row, source: Literal["bucket", "mast"]) -> list[dict
         ]
 
 
-@cli.command()
+@cli.command(short_help="Run the main job on invented data, offline.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default="hst-cloud-demo",
               show_default=True, help="Where the pictures go.")  # fmt: skip
 @click.option("--keep", is_flag=True, help="Keep the archive's files, in the folder's subfolder 'archive'.")
@@ -514,7 +514,7 @@ def _demonstration(jobs: Sequence[Any], folder: Path | None, *, live: bool, **ma
         yield
 
 
-@cli.command()
+@cli.command(short_help="Check what is assumed of the services.")
 @_common
 def doctor(*, output: Output) -> int:
     """Check from here what this package assumes of MAST and of the bucket."""

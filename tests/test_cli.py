@@ -174,6 +174,26 @@ def test_info_counts_what_was_read(archive):
     assert row["etag"]
 
 
+def test_a_real_terminal(folder):
+    """A table that fits the terminal on standard output, and progress on standard error that is wiped away."""
+    import pty
+
+    ends = [pty.openpty() for _ in range(2)]
+    with LocalArchive(folder, latency=0.6) as archive:
+        env = os.environ | {"HST_CLOUD_ENDPOINT": archive.endpoint, "COLUMNS": "60", "TERM": "xterm"}
+        command = [sys.executable, "-m", "hst_cloud.cli", "search", "M 51", "--instrument", "ACS/WFC"]
+        (out, out_end), (err, err_end) = ends
+        done = subprocess.run(command, stdout=out_end, stderr=err_end, env=env, check=False)
+        text, shown = (os.read(end, 1 << 16).decode().replace("\r\n", "\n") for end in (out, err))
+    for end in (out, out_end, err, err_end):
+        os.close(end)
+    assert done.returncode == 0
+    assert text.startswith("obs_id")
+    assert all(len(line) <= 60 for line in text.splitlines())
+    assert "\r\x1b[Kasking MAST" in shown
+    assert shown.endswith("\r\x1b[K")
+
+
 # --- What goes wrong -------------------------------------------------------------------------------------------------
 
 

@@ -66,7 +66,7 @@ def test_what_is_not_there_is_told(tmp_path):
         with pytest.raises(NotInCloudError, match="no observation of NGC 4151 with COS G140L"):
             demo.run(demo.Job(instrument="COS", target="NGC 4151", filters="G140L", suffix="x1dsum"), tmp_path)
         next(tmp_path.rglob("lzdm01010_x1dsum.fits")).unlink()
-        with pytest.raises(NotInCloudError, match=r"holds no x1dsum of NGC 4151 with COS/FUV: .*exclusive"):
+        with pytest.raises(NotInCloudError, match=r"holds no x1dsum of NGC 4151 with COS/FUV: .*EXCLUSIVE_ACCESS"):
             demo.run(demo.EMBEDDED[1], tmp_path)
 
 

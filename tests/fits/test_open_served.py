@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
@@ -12,11 +13,13 @@ import time
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 from support import put
 
 import hst_cloud as hst
 from hst_cloud.errors import NotInCloudError, ObjectChangedError, ObjectNotFoundError
 from hst_cloud.testing import LocalArchive
+from hst_cloud.testing.imaging import acs_wfc_flc
 from hst_cloud.values import ByteRange
 
 NAME = "jbqf03gjq_flc.fits"
@@ -35,6 +38,8 @@ def archive(tmp_path, image):
     (tmp_path / "mast-only").mkdir()
     content.writeto(tmp_path / "mast-only" / HAP)
     content.writeto(tmp_path / "mast-only" / "jbqf03gkq_flc.fits")
+    products = [{"dataURI": f"mast:HST/product/{name}", "obs_id": name[:9]} for name in (HAP, "jbqf03gkq_flc.fits")]
+    (tmp_path / "catalog.json").write_text(json.dumps({"products": products}))
     with LocalArchive(tmp_path) as archive:
         yield archive
 
@@ -147,3 +152,16 @@ def test_ranges_are_exact(archive):
         start = hdul[2]._data_offset + 4000 * 20
         hdul[2].section[20:22]
     assert archive.requests[0].range == f"bytes={start}-{ByteRange(start, start + 8000).stop - 1}"
+
+
+def test_a_wcs_finds_its_distortion_tables(tmp_path):
+    """WCS(header, hdul) reads D2IMARR and WCSDVARR through the open file, with the local file's result."""
+    key = put(tmp_path, NAME, acs_wfc_flc(rootname=NAME[:9], scale=32))
+    with LocalArchive(tmp_path), hst.open(NAME) as ours, fits.open(tmp_path / key) as local:
+        assert len(ours) == 20
+        for version in (1, 2):
+            mine, theirs = (WCS(hdul["SCI", version].header, hdul) for hdul in (ours, local))
+            assert mine.cpdis1 is not None
+            assert mine.det2im1 is not None
+            grid = np.meshgrid(np.linspace(0, 100, 7), np.linspace(0, 50, 7))
+            assert np.array_equal(mine.all_pix2world(*grid, 0), theirs.all_pix2world(*grid, 0))
