@@ -7,6 +7,7 @@ errors and progress, goes to standard error. A command that is given no argument
 from __future__ import annotations
 
 import functools
+import io
 import logging
 import os
 import shutil
@@ -37,7 +38,7 @@ from hst_cloud.cli_io import (
     write,
 )
 from hst_cloud.cli_text import HDUS, opened, plain, render, shown
-from hst_cloud.errors import HSTCloudError, QueryError
+from hst_cloud.errors import HSTCloudError, MissingExtraError, QueryError
 from hst_cloud.meter import Meter
 from hst_cloud.progress import progress_line
 from hst_cloud.settings import endpoints
@@ -92,6 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # of what this terminal's encoding lacks
     with warnings.catch_warnings(), _logging(debug=debug):
         warnings.showwarning = _show_warning
         warnings.simplefilter("always", hst.errors.HSTCloudWarning)
@@ -491,6 +495,8 @@ def demo(
             try:
                 with progress_line(f"{job.target} with {job.instrument}") as progress:
                     one = main_job.run(job, folder, pixels=pixels, progress=progress)
+            except MissingExtraError:
+                raise  # the others would miss it too
             except HSTCloudError as error:
                 _say(f"{job.instrument}: {error}")
                 failed += 1

@@ -51,12 +51,12 @@ def run(*arguments, stdin=""):
             return Result(left.code, out.getvalue().decode(), err.getvalue().decode())
 
 
-def shell(text, archive, **more):
+def shell(text, archive, *, extra=()):
     """Run a line of the shell with real pipes; the exit codes of all its commands come last."""
-    env = os.environ | {"HST_CLOUD_ENDPOINT": archive.endpoint}
+    env = os.environ | {"HST_CLOUD_ENDPOINT": archive.endpoint} | dict(extra)
     program = f'"{sys.executable}" -m hst_cloud.cli'
     line = text.replace("hst-cloud", program) + '; echo "${PIPESTATUS[@]}"'
-    return subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, check=False, **more)
+    return subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, check=False)
 
 
 # --- From one command to the next ------------------------------------------------------------------------------------
@@ -172,6 +172,17 @@ def test_info_counts_what_was_read(archive):
     assert row["bytes_read"] == sum(request.bytes for request in archive.requests)
     assert row["size"] == (archive.folder / row["key"]).stat().st_size
     assert row["etag"]
+
+
+def test_a_narrow_encoding_is_no_error(archive):
+    """Where the terminal has no letter, it shows a question mark."""
+    done = shell(
+        "hst-cloud search 'M 51' --instrument ACS/WFC --format table",
+        archive,
+        extra={"PYTHONIOENCODING": "ascii", "COLUMNS": "30"},
+    )
+    assert done.stdout.splitlines()[-1] == "0"
+    assert "?" in done.stdout
 
 
 def test_a_real_terminal(folder):

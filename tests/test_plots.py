@@ -29,7 +29,7 @@ def drizzled(data):
         }
     )  # fmt: skip
     first = primary(
-        FILENAME="jzdm01010_drc.fits", TARGNAME="M$51$", INSTRUME="ACS", DETECTOR="WFC", FILTER1="CLEAR1L", FILTER2="F814W",
+        FILENAME="jzdm01010_drc.fits", TARGNAME="M$_$51", INSTRUME="ACS", DETECTOR="WFC", FILTER1="CLEAR1L", FILTER2="F814W",
         DRIZCORR="COMPLETE", EXPTIME=720.0,
     )  # fmt: skip
     return fits.HDUList([first, fits.ImageHDU(data, header, name="SCI"), fits.ImageHDU(data, name="WHT")])
@@ -47,7 +47,7 @@ def test_an_image_has_coordinates_units_and_names(tmp_path):
     """Title, sky axes and the unit of the values; a dollar in a name is a dollar."""
     figure = plots.quicklook(drizzled(sky()))
     axes, bar = figure.axes
-    assert title(figure) == "jzdm01010_drc.fits  M$51$  ACS/WFC  F814W"
+    assert title(figure) == "jzdm01010_drc.fits  M$_$51  ACS/WFC  F814W"
     assert [c.get_axislabel() for c in axes.coords] == ["Right ascension (ICRS)", "Declination (ICRS)"]
     assert bar.get_ylabel() == "electrons/s"
     figure.savefig(tmp_path / "a.png")
@@ -96,7 +96,7 @@ def test_only_the_center_is_read(tmp_path):
 def test_a_product_is_opened_and_named(tmp_path):
     """The title calls a product by its file name, whatever the header says."""
     put(tmp_path, "jzdm01aaq_flt.fits", drizzled(sky()))
-    assert title(plots.quicklook("jzdm01aaq_flt.fits", store=tmp_path)).startswith("jzdm01aaq_flt.fits  M$51$")
+    assert title(plots.quicklook("jzdm01aaq_flt.fits", store=tmp_path)).startswith("jzdm01aaq_flt.fits  M$_$51")
 
 
 def test_an_image_without_sky_has_pixels():

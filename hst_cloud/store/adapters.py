@@ -257,6 +257,7 @@ class ObstoreStore:
     def __init__(self, store: Any) -> None:
         self.store = store
         self.traffic = Traffic()
+        self._process = os.getpid()
 
     def __repr__(self) -> str:
         return f"ObstoreStore({self.store!r})"
@@ -267,6 +268,7 @@ class ObstoreStore:
 
     def read(self, key: str, ranges: Sequence[ByteRange], *, etag: str | None = None) -> list[Piece]:
         """Return the bytes of every range: see `Store.read`."""
+        self._refuse_fork(key)
         self.traffic.requests += len(ranges)
 
         async def one(wanted: ByteRange) -> Piece:
@@ -290,6 +292,7 @@ class ObstoreStore:
 
     def listings(self, prefixes: Sequence[str]) -> list[list[ListedObject]]:
         """Return the objects below each prefix: see `Store.listings`."""
+        self._refuse_fork("")
         self.traffic.requests += len(prefixes)
 
         async def one(prefix: str) -> list[ListedObject]:
@@ -305,6 +308,14 @@ class ObstoreStore:
             return list(await asyncio.gather(*[one(p) for p in prefixes]))
 
         return loop.run(every())
+
+    def _refuse_fork(self, key: str) -> None:
+        """Raise in a forked child, where obstore's threads are gone and it would wait for ever (measured)."""
+        if os.getpid() != self._process:
+            message = (
+                f"{self!r} was made before a fork, after which obstore never answers: make it anew in this process"
+            )
+            raise StoreUnavailableError(message, key=key)
 
 
 # --- Errors ----------------------------------------------------------------------------------------------------------

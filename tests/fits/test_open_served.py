@@ -19,7 +19,7 @@ from support import put
 import hst_cloud as hst
 from hst_cloud.errors import NotInCloudError, ObjectChangedError, ObjectNotFoundError
 from hst_cloud.testing import LocalArchive
-from hst_cloud.testing.imaging import acs_wfc_flc
+from hst_cloud.testing.demo.imaging import acs_wfc_flc
 from hst_cloud.values import ByteRange
 
 NAME = "jbqf03gjq_flc.fits"

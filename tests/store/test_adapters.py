@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import boto3
 import fsspec
 import numpy as np
@@ -13,11 +15,11 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from support import assert_same_hdulist, put
 
-from hst_cloud.errors import ObjectChangedError, ObjectNotFoundError, ProductNameError
+from hst_cloud.errors import ObjectChangedError, ObjectNotFoundError, ProductNameError, StoreUnavailableError
 from hst_cloud.fits.reader import open as hst_open
 from hst_cloud.store.adapters import FolderStore, FsspecStore, ObstoreStore, as_store
 from hst_cloud.store.objects import HTTPStore, public_store
-from hst_cloud.testing.archive import LocalArchive
+from hst_cloud.testing import LocalArchive
 from hst_cloud.values import ByteRange
 
 NAME = "jbqf03gjq_flc.fits"
@@ -179,3 +181,17 @@ def test_a_folder_keeps_to_itself(folder):
     """No key leads out of the folder."""
     with pytest.raises(ProductNameError, match="leads out of the folder"):
         FolderStore(folder).read("../secret", [ByteRange(0, 1)])
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_an_obstore_store_refuses_to_work_after_a_fork(archive, folder):
+    """It would wait for ever there; the error says what to do."""
+    adapted = as_store(over_obstore(archive, folder))
+    child = os.fork()
+    if child == 0:
+        try:
+            adapted.read(KEY, [ByteRange(0, 1)])
+        except StoreUnavailableError as error:
+            os._exit(0 if "make it anew in this process" in str(error) else 2)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0

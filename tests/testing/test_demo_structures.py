@@ -9,8 +9,8 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from hst_cloud.testing import cos, imaging, mosaics, sensors, stis, structures, support, targets
-from hst_cloud.testing.scenes import transfer
+from hst_cloud.testing.demo import cos, imaging, mosaics, sensors, stis, structures, support, targets
+from hst_cloud.testing.demo.scenes import transfer
 
 SCALE = 64
 
@@ -212,7 +212,7 @@ def test_a_combined_header_is_larger_than_a_first_read():
 @pytest.mark.parametrize("exposure", [targets.SPIRAL_FIRST, targets.CLUSTER_UVIS_FIRST])
 def test_distortion_tables_move_positions_by_a_tenth_of_a_pixel(exposure, scale):
     """The WCS with its tables differs from the polynomial alone by what the tables say, at any scale."""
-    from hst_cloud.testing import geometry
+    from hst_cloud.testing.demo import geometry
 
     detector = geometry.DETECTORS[exposure.detector]
     rows, columns = detector.scaled_shape(scale)
@@ -259,7 +259,7 @@ def test_chips_adjoin_on_the_sky(structure):
 
 def test_a_place_is_the_same_at_any_scale():
     """An image scaled down sees the same field: corners agree to a tenth of a full-size pixel."""
-    from hst_cloud.testing import geometry
+    from hst_cloud.testing.demo import geometry
 
     exposure = targets.SPIRAL_FIRST
     corners = []
@@ -271,14 +271,14 @@ def test_a_place_is_the_same_at_any_scale():
 
 def test_stars_are_where_the_sky_has_them():
     """The brightest star of the cluster's field stands at one place of the sky in both exposures and their sum."""
-    from hst_cloud.testing.scenes import scene
+    from hst_cloud.testing.demo.scenes import scene
 
     target = targets.CLUSTER_UVIS.target
     stars = scene(target.name, (target.ra, target.dec), structures.SEED).stars
     away = np.hypot(stars[:, 0], stars[:, 1])
     usable = np.flatnonzero((away > 20) & (away < 55) & (np.abs(stars[:, 1]) < 55))
     brightest = stars[usable[np.argmax(stars[usable, 2])]]
-    from hst_cloud.testing.geometry import unplane
+    from hst_cloud.testing.demo.geometry import unplane
 
     ra, dec = unplane(brightest[0], brightest[1], (target.ra, target.dec))
     found = 0

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from hst_cloud.testing import geometry
-from hst_cloud.testing.blocks import binary_table, block, card, foreign, primary
-from hst_cloud.testing.exposures import DATE, Exposure, section
+from hst_cloud.testing.demo import geometry
+from hst_cloud.testing.demo.blocks import binary_table, block, card, foreign, primary
+from hst_cloud.testing.demo.exposures import DATE, Exposure, section
 
 __all__ = ["SMALL", "headerlet", "history_table"]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from hst_cloud.testing import targets
-from hst_cloud.testing.blocks import Array, Value, binary_table, card, constant, image, primary
-from hst_cloud.testing.exposures import DATE, Exposure, filename, history, section, values_of, wavelength_range
-from hst_cloud.testing.scenes import generator, white_dwarf
-from hst_cloud.testing.structures import structure, vector_length
+from hst_cloud.testing.demo import targets
+from hst_cloud.testing.demo.blocks import Array, Value, binary_table, card, constant, image, primary
+from hst_cloud.testing.demo.exposures import DATE, Exposure, filename, history, section, values_of, wavelength_range
+from hst_cloud.testing.demo.scenes import generator, white_dwarf
+from hst_cloud.testing.demo.structures import structure, vector_length
 
 __all__ = [
     "stis_ccd_flt",

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from hst_cloud.testing import targets
-from hst_cloud.testing.blocks import Value, ascii_table, binary_table, block, card, image, primary, title
-from hst_cloud.testing.exposures import DATE, Exposure, calendar, filename, mnemonics, section, values_of
-from hst_cloud.testing.geometry import linear_cards
-from hst_cloud.testing.scenes import generator
-from hst_cloud.testing.structures import list_length, structure
+from hst_cloud.testing.demo import targets
+from hst_cloud.testing.demo.blocks import Value, ascii_table, binary_table, block, card, image, primary, title
+from hst_cloud.testing.demo.exposures import DATE, Exposure, calendar, filename, mnemonics, section, values_of
+from hst_cloud.testing.demo.geometry import linear_cards
+from hst_cloud.testing.demo.scenes import generator
+from hst_cloud.testing.demo.structures import list_length, structure
 
 __all__ = ["asn", "jif", "jit", "single", "spt", "trl"]
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from hst_cloud.testing import targets
-from hst_cloud.testing.blocks import Array, Value, ascii_table, card, primary, primary_array, title
-from hst_cloud.testing.exposures import DATE, Exposure, filename, section, values_of
-from hst_cloud.testing.scenes import generator, transfer
-from hst_cloud.testing.structures import list_length, structure
+from hst_cloud.testing.demo import targets
+from hst_cloud.testing.demo.blocks import Array, Value, ascii_table, card, primary, primary_array, title
+from hst_cloud.testing.demo.exposures import DATE, Exposure, filename, section, values_of
+from hst_cloud.testing.demo.scenes import generator, transfer
+from hst_cloud.testing.demo.structures import list_length, structure
 
 __all__ = ["BAD", "FILL", "fgs_a1f", "fgs_a2f", "fgs_a3f", "fgs_dmf"]
 

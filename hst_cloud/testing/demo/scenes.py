@@ -13,8 +13,8 @@ from zlib import crc32
 import numpy as np
 from astropy.wcs import WCS
 
-from hst_cloud.testing.blocks import Array
-from hst_cloud.testing.geometry import plane, unplane
+from hst_cloud.testing.demo.blocks import Array
+from hst_cloud.testing.demo.geometry import plane, unplane
 
 __all__ = ["Frame", "Scene", "active_nucleus", "expose", "generator", "render", "scene", "transfer", "white_dwarf"]
 

@@ -1,7 +1,7 @@
 """The demonstration archive: a few products of each instrument, laid out like the bucket, with a catalog beside them.
 
 Everything in it is made up: programs, exposures, pictures and spectra. Structures, keywords and units are those of
-real files, so that what works here works on the archive; see `hst_cloud.testing.targets` for what is observed.
+real files, so that what works here works on the archive; see `hst_cloud.testing.demo.targets` for what is observed.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ from zlib import crc32
 
 from hst_cloud.archive.names import key_of, parse_filename
 from hst_cloud.errors import QueryError
-from hst_cloud.testing import cos, imaging, mosaics, sensors, stis, support, targets
-from hst_cloud.testing.blocks import Value
-from hst_cloud.testing.exposures import Exposure, filename
-from hst_cloud.testing.structures import SEED, Structure
+from hst_cloud.testing.demo import cos, imaging, mosaics, sensors, stis, support, targets
+from hst_cloud.testing.demo.blocks import Value
+from hst_cloud.testing.demo.exposures import Exposure, filename
+from hst_cloud.testing.demo.structures import SEED, Structure
+from hst_cloud.testing.files import CATALOG, ELSEWHERE
 
 __all__ = ["make_demo_archive"]
-
-CATALOG = "catalog.json"
-ELSEWHERE = "mast-only"  # files that MAST has and the bucket has not
 
 _HAP = "hst_99101_01_acs_wfc_f814w_jzdm01"
 _HLA = "hst_99102_01_wfc3_uvis_f555w"
@@ -141,11 +139,9 @@ def _complete(root: Path, made: dict[str, Any]) -> bool:
 def _edition() -> int:
     """Return a number that changes with the generator, so that what an older one made is made anew."""
     here = Path(__file__).parent
-    names = ["blocks", "cos", "demo", "exposures", "geometry", "headerlets", "imaging", "mosaics", "scenes", "sensors"]
-    names += ["stis", "structures", "support", "targets"]
     number = crc32((here / "keywords.txt").read_bytes())
-    for name in names:
-        number = crc32((here / f"{name}.py").read_bytes(), number)
+    for path in sorted(here.glob("*.py")):
+        number = crc32(path.read_bytes(), number)
     return number
 
 

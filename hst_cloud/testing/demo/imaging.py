@@ -12,13 +12,13 @@ from functools import lru_cache
 import numpy as np
 from astropy.wcs import WCS
 
-from hst_cloud.testing import geometry, targets
-from hst_cloud.testing.blocks import Array, Value, card, constant, image, primary, title
-from hst_cloud.testing.exposures import DATE, Exposure, filename, history, section, values_of
-from hst_cloud.testing.geometry import DETECTORS, IR, Detector
-from hst_cloud.testing.headerlets import headerlet, history_table
-from hst_cloud.testing.scenes import Frame, expose, generator, render, scene
-from hst_cloud.testing.structures import structure
+from hst_cloud.testing.demo import geometry, targets
+from hst_cloud.testing.demo.blocks import Array, Value, card, constant, image, primary, title
+from hst_cloud.testing.demo.exposures import DATE, Exposure, filename, history, section, values_of
+from hst_cloud.testing.demo.geometry import DETECTORS, IR, Detector
+from hst_cloud.testing.demo.headerlets import headerlet, history_table
+from hst_cloud.testing.demo.scenes import Frame, expose, generator, render, scene
+from hst_cloud.testing.demo.structures import structure
 
 __all__ = [
     "acs_wfc_flc",

@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from astropy.io import fits
 
-from hst_cloud.testing.blocks import hdulist
-from hst_cloud.testing.exposures import Exposure, filename
+from hst_cloud.testing.demo.blocks import hdulist
+from hst_cloud.testing.demo.exposures import Exposure, filename
 
 __all__ = ["SEED", "Build", "Structure", "list_length", "structure", "vector_length"]
 

@@ -16,7 +16,7 @@ from functools import cache
 from importlib import resources
 from zlib import crc32
 
-from hst_cloud.testing.blocks import Value, card, title
+from hst_cloud.testing.demo.blocks import Value, card, title
 
 __all__ = [
     "DATE",

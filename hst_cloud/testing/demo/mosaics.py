@@ -10,13 +10,13 @@ from itertools import chain, islice
 import numpy as np
 from astropy.wcs import WCS
 
-from hst_cloud.testing import geometry, targets
-from hst_cloud.testing.blocks import Array, Value, binary_table, card, image, primary, text_of, title
-from hst_cloud.testing.exposures import DATE, Exposure, filename, history, keywords, section, statements, values_of
-from hst_cloud.testing.geometry import DETECTORS
-from hst_cloud.testing.imaging import photometry, sky_level, wcs_of
-from hst_cloud.testing.scenes import generator, render, scene
-from hst_cloud.testing.structures import structure
+from hst_cloud.testing.demo import geometry, targets
+from hst_cloud.testing.demo.blocks import Array, Value, binary_table, card, image, primary, text_of, title
+from hst_cloud.testing.demo.exposures import DATE, Exposure, filename, history, keywords, section, statements, values_of
+from hst_cloud.testing.demo.geometry import DETECTORS
+from hst_cloud.testing.demo.imaging import photometry, sky_level, wcs_of
+from hst_cloud.testing.demo.scenes import generator, render, scene
+from hst_cloud.testing.demo.structures import structure
 
 __all__ = ["acs_wfc_drc", "acs_wfc_drz", "forget", "wfc3_ir_drz", "wfc3_uvis_drc"]
 

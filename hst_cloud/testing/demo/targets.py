@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hst_cloud.testing.exposures import Exposure, Program, Target
+from hst_cloud.testing.demo.exposures import Exposure, Program, Target
 
 __all__ = [
     "CLUSTER_IR",

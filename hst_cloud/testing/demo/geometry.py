@@ -18,8 +18,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from hst_cloud.testing.blocks import Array, card, image, text_of
-from hst_cloud.testing.exposures import Exposure
+from hst_cloud.testing.demo.blocks import Array, card, image, text_of
+from hst_cloud.testing.demo.exposures import Exposure
 
 __all__ = [
     "DETECTORS",

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from hst_cloud.testing import targets
-from hst_cloud.testing.blocks import Array, Value, binary_table, card, primary
-from hst_cloud.testing.exposures import DATE, Exposure, filename, history, section, values_of, wavelength_range
-from hst_cloud.testing.scenes import active_nucleus, generator
-from hst_cloud.testing.structures import list_length, structure, vector_length
+from hst_cloud.testing.demo import targets
+from hst_cloud.testing.demo.blocks import Array, Value, binary_table, card, primary
+from hst_cloud.testing.demo.exposures import DATE, Exposure, filename, history, section, values_of, wavelength_range
+from hst_cloud.testing.demo.scenes import active_nucleus, generator
+from hst_cloud.testing.demo.structures import list_length, structure, vector_length
 
 __all__ = ["cos_corrtag_a", "cos_corrtag_b", "cos_rawtag_a", "cos_rawtag_b", "cos_x1d", "cos_x1dsum"]
 
