@@ -200,13 +200,13 @@ def _sky_axes(figure: Figure, hdul: fits.HDUList, hdu: Any) -> Any:
             wcs = WCS(hdu.header, hdul).celestial
         except (ValueError, KeyError, MemoryError):  # what astropy and wcslib raise on a WCS that makes no sense
             wcs = None
-    if wcs is None or wcs.pixel_n_dim != 2 or not wcs.has_celestial:
+    if wcs is None or wcs.pixel_n_dim != 2 or not wcs.has_celestial or wcs.wcs.lngtyp != "RA":
         axes: Any = figure.add_subplot()
         axes.set(xlabel="x (pixels, from 0)", ylabel="y (pixels, from 0)")
         return axes
     axes = figure.add_subplot(axes_class=WCSAxes, wcs=wcs)
-    for coordinate, label in zip(axes.coords, ("Right ascension (ICRS)", "Declination (ICRS)"), strict=True):
-        coordinate.set_axislabel(label, minpad=0.7)
+    for coordinate, label in zip(axes.coords, ("Right ascension", "Declination"), strict=True):
+        coordinate.set_axislabel(f"{label} ({wcs.wcs.radesys or 'ICRS'})", minpad=0.7)
         coordinate.set_ticklabel(size=9, exclude_overlapping=True)
         coordinate.set_ticks(number=5)
     axes.coords.grid(color="white", alpha=0.18, linewidth=0.6)

@@ -179,7 +179,7 @@ def test_a_narrow_encoding_is_no_error(archive):
     done = shell(
         "hst-cloud search 'M 51' --instrument ACS/WFC --format table",
         archive,
-        extra={"PYTHONIOENCODING": "ascii", "COLUMNS": "30"},
+        extra={"PYTHONIOENCODING": "latin-1", "COLUMNS": "30"},
     )
     assert done.stdout.splitlines()[-1] == "0"
     assert "?" in done.stdout

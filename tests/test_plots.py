@@ -25,7 +25,7 @@ def drizzled(data):
     header = fits.Header(
         {
             "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 202.47, "CRVAL2": 47.19, "CRPIX1": 50, "CRPIX2": 40,
-            "CD1_1": -1.4e-5, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 1.4e-5, "BUNIT": "ELECTRONS/S",
+            "CD1_1": -1.4e-5, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 1.4e-5, "BUNIT": "ELECTRONS/S", "RADESYS": "FK5",
         }
     )  # fmt: skip
     first = primary(
@@ -48,7 +48,7 @@ def test_an_image_has_coordinates_units_and_names(tmp_path):
     figure = plots.quicklook(drizzled(sky()))
     axes, bar = figure.axes
     assert title(figure) == "jzdm01010_drc.fits  M$_$51  ACS/WFC  F814W"
-    assert [c.get_axislabel() for c in axes.coords] == ["Right ascension (ICRS)", "Declination (ICRS)"]
+    assert [c.get_axislabel() for c in axes.coords] == ["Right ascension (FK5)", "Declination (FK5)"]
     assert bar.get_ylabel() == "electrons/s"
     figure.savefig(tmp_path / "a.png")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -99,18 +99,21 @@ class RangeFile(io.RawIOBase):
             if view is not None:
                 return bytes(view)
         if not self.opening:
-            view = self._fetch([wanted]).find(*wanted)
+            view = self._read_ahead([wanted]).find(*wanted)
             assert view is not None
             return bytes(view)
         # The walk stopped here, but astropy reads on, block by block: keep what comes.
         page = ByteRange(wanted.start, min(self.layout.size, max(wanted.stop, wanted.start + FIRST)))
-        self._held += self._fetch([page])
+        self._held += self._read_ahead([page])
         view = self._held.find(*wanted)
         assert view is not None
         return bytes(view)
 
-    def _fetch(self, ranges: Iterable[ByteRange]) -> Segments:
-        return fetch(self._store, self.layout.key, list(ranges), etag=self.layout.etag)
+    def _read_ahead(self, ranges: Sequence[ByteRange]) -> Segments:
+        """Read what is not in memory of `ranges` in one batch, and return all of it."""
+        held = [(r.start, bytes(self._held.run(r.start)[: r.size])) for r in ranges]
+        rest = [ByteRange(start + len(data), r.stop) for (start, data), r in zip(held, ranges, strict=True)]
+        return Segments(held) + fetch(self._store, self.layout.key, rest, etag=self.layout.etag)
 
     def _truncated(self, start: int, stop: int) -> NoReturn:
         message = (
@@ -130,7 +133,7 @@ class RangeFile(io.RawIOBase):
         inside = [r for r in ranges if r.stop <= self.layout.size]
         missing = [r for r in inside if self._held.find(*r) is None and before.find(*r) is None]
         if missing:
-            self._here.ahead = before + self._fetch(missing)
+            self._here.ahead = before + self._read_ahead(missing)
         try:
             yield
         finally:

@@ -181,6 +181,17 @@ def test_data_come_in_several_ranges_of_one_batch(store):
     assert [len(batch) for batch in store.batches] == [3]
 
 
+def test_no_byte_of_the_first_block_is_read_again(store, image):
+    """What came with the headers serves the data too."""
+    key = image_file(store, image)
+    with hst_open(NAME, store=store) as hdul:
+        assert np.array_equal(hdul["SCI"].section[:20], image[:20])
+        assert np.array_equal(hdul["SCI"].data, image)
+        first, part, whole = [r for batch in store.batches for r in batch]
+    assert first.stop == part.start == whole.start
+    assert whole.stop == hdul["SCI"]._data_offset + image.nbytes <= (store.folder / key).stat().st_size
+
+
 def test_opening_reads_headers_alone(store, image):
     """Six HDUs with 4 MB each are opened by six reads or fewer of 64 KiB."""
     hdus = [fits.PrimaryHDU(header=padded(280)), *[fits.ImageHDU(image, padded(200)) for _ in range(5)]]
