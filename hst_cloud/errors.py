@@ -18,6 +18,7 @@
     │   └── StoreUnavailableError(ConnectionError)
     ├── FormatError(ValueError)                    the bytes are no FITS file
     │   └── TruncatedFileError(EOFError)               data beyond the end of the object was touched
+    ├── OutsideImageError(ValueError)              a cutout shares no pixel with the image
     └── MissingExtraError(ImportError)             an optional dependency is not installed
 
     HSTCloudWarning(AstropyUserWarning)
@@ -43,6 +44,7 @@ __all__ = [
     "NotInCloudError",
     "ObjectChangedError",
     "ObjectNotFoundError",
+    "OutsideImageError",
     "ProductNameError",
     "QueryError",
     "StoreError",
@@ -146,6 +148,10 @@ class FormatError(HSTCloudError, ValueError):
 
 class TruncatedFileError(FormatError, EOFError):
     """Data beyond the end of the object was touched: the file in the store is incomplete."""
+
+
+class OutsideImageError(HSTCloudError, ValueError):
+    """A cutout shares no pixel with the image; the message says how far outside it lies."""
 
 
 class MissingExtraError(HSTCloudError, ImportError):

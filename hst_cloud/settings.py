@@ -3,8 +3,11 @@
 ===================== ==================================================================================
 variable              meaning
 ===================== ==================================================================================
+HST_CLOUD_CACHE       folder for what is remembered between runs, best on a local disk; ``off`` or empty for
+                      none; by default ``hst_cloud`` in ``XDG_CACHE_HOME``, or else in ``~/.cache``
 HST_CLOUD_ENDPOINT    root address of another archive that speaks both S3 (path style, bucket
                       ``stpubdata``) and MAST, such as a running `hst_cloud.testing.LocalArchive`
+HST_CLOUD_LINK        where this machine is, seen from the bucket: ``region``, the default, or ``far``
 ===================== ==================================================================================
 """
 
@@ -12,11 +15,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from hst_cloud.errors import QueryError
 
-__all__ = ["BUCKET", "REGION", "Endpoints", "endpoints"]
+__all__ = ["BUCKET", "REGION", "Endpoints", "cache_folder", "endpoints", "link_name"]
 
 BUCKET = "stpubdata"  # https://registry.opendata.aws/hst/
 REGION = "us-east-1"  # the same page: RequesterPays False
@@ -58,3 +63,38 @@ def endpoints(root: str | None = None) -> Endpoints:
         raise QueryError(message)
     root = root.rstrip("/")
     return Endpoints(bucket=f"{root}/{BUCKET}", mast=root, public=False)
+
+
+def link_name() -> Literal["region", "far"]:
+    """Return which of the two profiles of links ``HST_CLOUD_LINK`` names: ``region`` where it is not set.
+
+    Raises
+    ------
+    QueryError
+        It names neither.
+    """
+    name = os.environ.get("HST_CLOUD_LINK") or "region"
+    if name == "region":
+        return "region"
+    if name == "far":
+        return "far"
+    message = f"HST_CLOUD_LINK is {name!r}: expected 'region' (in us-east-1) or 'far' (anywhere else)"
+    raise QueryError(message)
+
+
+def cache_folder() -> Path | None:
+    """Return the folder that ``HST_CLOUD_CACHE`` names, or else the user's own; None where there is to be none.
+
+    The folder need not exist.
+    """
+    named = os.environ.get("HST_CLOUD_CACHE")
+    if named is not None:
+        return None if named.strip().lower() in {"", "off"} else Path(named).expanduser().absolute()
+    # XDG Base Directory Specification 0.8: a relative path is to be ignored.
+    shared = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(shared):  # noqa: PTH117  # an empty Path would be the working folder
+        return Path(shared, "hst_cloud")
+    try:
+        return Path.home() / ".cache" / "hst_cloud"
+    except RuntimeError:  # a user without a home
+        return None

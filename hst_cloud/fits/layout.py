@@ -1,74 +1,50 @@
 """A FITS file as byte ranges: where each HDU's header and data lie, found by walking the headers alone.
 
-The walk reads no more of a header than the keywords that say how long the data are (FITS Standard 4.0, sec. 4.4.1 and
-6 to 7), proves each HDU's position by the one before, and stops where the bytes no longer look like FITS:
-judging them is astropy's business.
+The walk proves each HDU's position by the one before, and stops where the bytes no longer look like FITS: judging
+them is astropy's business. What it reads is what `hst_cloud.fits.predict` guesses, in few round trips; a guess that is
+wrong leaves a gap, and the walk asks again from there.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hst_cloud.errors import StoreUnavailableError
+from hst_cloud.fits.predict import (
+    FIRST,
+    FIRST_DRIZZLED,
+    SMALL,
+    first_block,
+    from_grammar,
+    from_sibling,
+    windows,
+    without,
+)
+from hst_cloud.fits.structure import BLOCK, HDUExtent, Layout, extent, header_stop, plausible
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
-from hst_cloud.store.ranges import Segments
+from hst_cloud.store.ranges import Segments, coalesce
 from hst_cloud.values import ByteRange
 
-__all__ = ["BLOCK", "HDUExtent", "Layout", "Scan", "header_stop", "scan"]
-
-BLOCK = 2880  # FITS Standard 4.0, sec. 3.1
-CARD = 80
-
-FIRST = 64 * 1024
-"""Bytes that hold almost every HST header: 285 cards of an ACS flc take 23 kB, 595 of a drizzled HDRTAB 48 kB."""
-
-FIRST_DRIZZLED = 128 * 1024
-"""The same for primary headers of drizzled products, which list their inputs: 857 cards, 69 kB."""
-
-SMALL = 1024 * 1024
-"""Bytes of a file's remainder that are read at once rather than walked: less than one more round trip costs."""
+__all__ = [
+    "BLOCK",
+    "FIRST",
+    "FIRST_DRIZZLED",
+    "LONGEST_HEADER",
+    "SMALL",
+    "HDUExtent",
+    "Layout",
+    "Scan",
+    "header_stop",
+    "scan",
+]
 
 LONGEST_HEADER = 4 * 1024 * 1024
 """Bytes after which a header without END is given up: fifty times the longest of HST."""
 
-_INTEGER = re.compile(rb"= *([+-]?\d{1,18}) *(?:/.*)?")
-_END = b"END" + b" " * 77
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HDUExtent:
-    """Where one HDU lies."""
-
-    name: str
-    """EXTNAME, or PRIMARY, or empty."""
-    ver: int
-    """EXTVER; 1 where there is none."""
-    header: ByteRange
-    """The header's blocks."""
-    data: ByteRange
-    """The data without the fill of the last block; empty where there are none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """Where everything of one version of one file lies."""
-
-    key: str
-    """Object key."""
-    size: int
-    """Bytes of the object."""
-    etag: str | None
-    """The version; None where the store has none."""
-    hdus: tuple[HDUExtent, ...]
-    """The HDUs, in order, as far as the walk came."""
-
-    @property
-    def missing(self) -> int:
-        """Bytes of data that the headers promise beyond the end of the object."""
-        return max(0, self.hdus[-1].data.stop - self.size) if self.hdus else 0
+SPARE = 256 * 1024
+"""Bytes that are read beyond the end of a sibling: two more headerlets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,93 +57,88 @@ class Scan:
     """What was read: all headers, and what came with them."""
 
 
-def scan(key: str) -> Plan[ByteRange, Piece, Scan]:
+def scan(key: str, *, size: int | None = None, sibling: Layout | None = None) -> Plan[ByteRange, Piece, Scan]:
     """Walk the headers of a file.
+
+    Parameters
+    ----------
+    key : str
+        Object key.
+    size : int, optional
+        Bytes of the object as a product list or a listing tells; need not be true.
+    sibling : Layout, optional
+        The layout of a file that this one may be like, as `~hst_cloud.fits.predict.Siblings` finds it.
 
     Notes
     -----
-    Round trips: one for each HDU that is not already in memory, and at most one in all for a remainder of 1 MiB.
+    Round trips: one for a file of at most 1 MiB whose size is known, and for one that is like its sibling; else two
+    (the first block; all that the instrument's grammar says is behind it), and one more for each guess that was wrong.
     """
-    drizzled = re.search(r"_dr[zc]\.fits", key) is not None
-    answers = yield [ByteRange(0, FIRST_DRIZZLED if drizzled else FIRST)]
-    size, etag = answers[0].size, answers[0].etag
-    held = Segments([(0, answers[0].data)])
+    asked = _first(key, size, sibling)
+    try:
+        answers = yield asked
+    except StoreUnavailableError:
+        # Not every store can read behind the end of an object, where a sibling that is larger may have led.
+        if sibling is None:
+            raise
+        asked = _first(key, None, None)
+        answers = yield asked
+    total, etag = answers[0].size, answers[0].etag
+    read, held = list(asked), _segments(asked, answers)
     hdus: list[HDUExtent] = []
-    at = 0
-    while at < size:
-        stop = header_stop(held.run(at))
-        if stop is None:
-            have = len(held.run(at))
-            if have >= LONGEST_HEADER or at + have >= size or (have >= BLOCK and not _plausible(held.run(at), at)):
-                break
-            answers = yield [_window(at + have, size)]
-            held += Segments([(at + have, answers[0].data)])
-            continue
-        extent = _extent(bytes(held.run(at)[:stop]), at)
-        if extent is None:
+    while _walk(hdus, held, total):
+        asked = without(_next(key, hdus, held, total, sibling), read)
+        if not asked:  # the store gave less than was asked for
             break
-        hdus.append(extent)
-        at = extent.data.start + -(-extent.data.size // BLOCK) * BLOCK
-    return Scan(layout=Layout(key=key, size=size, etag=etag, hdus=tuple(hdus)), segments=held)
+        answers = yield asked
+        read += asked
+        held += _segments(asked, answers)
+    return Scan(layout=Layout(key=key, size=total, etag=etag, hdus=tuple(hdus)), segments=held)
 
 
-def header_stop(buf: Sequence[int] | memoryview | bytes) -> int | None:
-    """Return the offset just past the block that holds END, or None if there is none in `buf`."""
-    view = memoryview(buf) if not isinstance(buf, memoryview) else buf  # type: ignore[arg-type]
-    for block in range(0, len(view) - BLOCK + 1, BLOCK):
-        cards = bytes(view[block : block + BLOCK])
-        at = cards.find(_END)
-        while at > 0 and at % CARD:
-            at = cards.find(_END, at + 1)
-        if at >= 0:
-            return block + BLOCK
-    return None
+def _first(key: str, size: int | None, sibling: Layout | None) -> list[ByteRange]:
+    """Return what to ask for before anything was read."""
+    block = first_block(key, size)
+    if sibling is None or block.stop == size:
+        return [block]
+    if sibling.size <= SMALL:
+        return [ByteRange(0, sibling.size + SPARE)]
+    guess = from_sibling(sibling)
+    assert guess is not None  # it has HDUs
+    return coalesce([block, *windows(guess, 0, size, end=sibling.size + SPARE)], gap=0)
 
 
-def _window(start: int, size: int) -> ByteRange:
-    """Return what to read next at `start`: a header's worth, or all that is left of a file when that is little."""
-    return ByteRange(start, size if size - start <= SMALL else start + FIRST)
+def _walk(hdus: list[HDUExtent], held: Segments, size: int) -> bool:
+    """Add to `hdus` what the bytes at hand prove, and tell whether more bytes would prove more."""
+    at = hdus[-1].stop if hdus else 0
+    while at < size:
+        run = held.run(at)
+        stop = header_stop(run)
+        if stop is None:
+            have = len(run)
+            hopeless = have >= LONGEST_HEADER or at + have >= size or (have >= BLOCK and not plausible(run, at))
+            return not hopeless
+        found = extent(bytes(run[:stop]), at)
+        if found is None:
+            return False
+        hdus.append(found)
+        at = found.stop
+    return False
 
 
-def _plausible(buf: memoryview, at: int) -> bool:
-    start = bytes(buf[:9])
-    return start == b"SIMPLE  =" if at == 0 else start == b"XTENSION="
+def _next(key: str, hdus: Sequence[HDUExtent], held: Segments, size: int, sibling: Layout | None) -> list[ByteRange]:
+    """Return what to ask for when the walk has come to a gap behind `hdus`."""
+    at = hdus[-1].stop if hdus else 0
+    have = len(held.run(at))
+    guess = from_sibling(sibling, hdus) if sibling is not None else None
+    if guess is None and len(hdus) > 1:
+        heads = [bytes(held.run(h.header.start)[: h.header.size]) for h in hdus[:2]]
+        guess = from_grammar(key, hdus, (heads[0], heads[1]), size)
+    wanted = windows(guess, at, size) if guess is not None else []
+    # A header that is longer than was thought is read on; without a guess, all that is known is where it begins.
+    rest = ByteRange(at, size if size - at - have <= SMALL else at + have + FIRST)
+    return coalesce([*wanted, rest] if have or guess is None else wanted, gap=0)
 
 
-def _extent(header: bytes, at: int) -> HDUExtent | None:
-    """Return where the HDU with this header at `at` lies, or None if the header does not tell."""
-    if not _plausible(memoryview(header), at):
-        return None
-    cards = {header[i : i + 8].rstrip(): header[i + 8 : i + CARD] for i in range(len(header) - CARD, -1, -CARD)}
-
-    def integer(keyword: str, default: int | None = None) -> int | None:
-        match = _INTEGER.fullmatch(cards.get(keyword.encode(), b""))
-        return int(match[1]) if match else default
-
-    bitpix, naxis = integer("BITPIX"), integer("NAXIS")
-    if bitpix is None or naxis is None or not 0 <= naxis <= 999:  # FITS Standard, sec. 4.4.1.1
-        return None
-    axes = [integer(f"NAXIS{i}") for i in range(1, naxis + 1)]
-    lengths = [n for n in axes if n is not None and n >= 0]
-    if len(lengths) != naxis:
-        return None
-    pcount, gcount = integer("PCOUNT", 0) or 0, integer("GCOUNT", 1)
-    groups = naxis > 0 and lengths[0] == 0 and cards.get(b"GROUPS", b"").lstrip(b"= ").startswith(b"T")
-    elements = math.prod(lengths[1:] if groups else lengths) if naxis else 0
-    if at == 0 and not groups:
-        pcount, gcount = 0, 1  # these mean something in extensions and random groups alone: sec. 4.4.1.1
-    size = abs(bitpix) // 8 * (1 if gcount is None else gcount) * (pcount + elements) if naxis else 0
-    if size < 0:
-        return None
-    start = at + len(header)
-    return HDUExtent(
-        name=_text(cards.get(b"EXTNAME")) or ("PRIMARY" if at == 0 else ""),
-        ver=integer("EXTVER", 1) or 1,
-        header=ByteRange(at, start),
-        data=ByteRange(start, start + size),
-    )
-
-
-def _text(card: bytes | None) -> str:
-    match = re.match(rb"= *'((?:[^']|'')*)'", card or b"")
-    return match[1].decode("ascii", "replace").replace("''", "'").strip() if match else ""
+def _segments(asked: Sequence[ByteRange], answers: Sequence[Piece]) -> Segments:
+    return Segments((one.start, answer.data) for one, answer in zip(asked, answers, strict=True))

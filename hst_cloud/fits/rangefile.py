@@ -8,11 +8,11 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from hst_cloud.errors import TruncatedFileError
+from hst_cloud.errors import ObjectChangedError, TruncatedFileError
 from hst_cloud.fits.layout import FIRST, Scan
 from hst_cloud.store.objects import Store
 from hst_cloud.store.ranges import Segments, fetch
@@ -40,15 +40,18 @@ class RangeFile(io.RawIOBase):
         Where the bytes are.
     found : Scan
         The walk's result.
+    changed : callable, optional
+        Called when a read finds that the object is of another version, before `ObjectChangedError` is raised.
     """
 
-    def __init__(self, store: Store, found: Scan) -> None:
+    def __init__(self, store: Store, found: Scan, *, changed: Callable[[], None] | None = None) -> None:
         super().__init__()
         self.layout = found.layout
         self.name = store.address(found.layout.key)
         self.opening = True
         self._store = store
         self._held = found.segments
+        self._changed = changed
         self._here = _PerThread()
 
     def readable(self) -> bool:
@@ -111,9 +114,12 @@ class RangeFile(io.RawIOBase):
 
     def _read_ahead(self, ranges: Sequence[ByteRange]) -> Segments:
         """Read what is not in memory of `ranges` in one batch, and return all of it."""
-        held = [(r.start, bytes(self._held.run(r.start)[: r.size])) for r in ranges]
-        rest = [ByteRange(start + len(data), r.stop) for (start, data), r in zip(held, ranges, strict=True)]
-        return Segments(held) + fetch(self._store, self.layout.key, rest, etag=self.layout.etag)
+        try:
+            return fetch(self._store, self.layout.key, ranges, etag=self.layout.etag, held=self._held)
+        except ObjectChangedError:
+            if self._changed is not None:
+                self._changed()
+            raise
 
     def _truncated(self, start: int, stop: int) -> NoReturn:
         message = (

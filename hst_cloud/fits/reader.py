@@ -9,13 +9,14 @@ opened elsewhere are not touched by them.
 from __future__ import annotations
 
 import bz2
+import functools
 import io
 import itertools
 import lzma
 import math
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -26,12 +27,13 @@ from astropy.io.fits.verify import VerifyError
 
 from hst_cloud.archive.inputs import as_product
 from hst_cloud.errors import FormatError, HSTCloudError, HSTCloudWarning, NotInCloudError, ObjectNotFoundError
-from hst_cloud.fits.layout import Scan, scan
+from hst_cloud.fits.index import Index, IndexLike, as_index, known_or_scan
+from hst_cloud.fits.layout import Layout, Scan
+from hst_cloud.fits.predict import siblings
 from hst_cloud.fits.rangefile import RangeFile
 from hst_cloud.settings import endpoints
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.objects import HTTPStore, Store
-from hst_cloud.store.plan import drive
 from hst_cloud.store.policy import MAST
 from hst_cloud.store.ranges import fetch
 from hst_cloud.values import ByteRange, Product, ProductLike
@@ -53,12 +55,14 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     *,
     store: StoreLike = None,
     source: Literal["bucket", "mast"] = "bucket",
+    index: IndexLike = False,
 ) -> fits.HDUList:
     """Open a product as an astropy HDUList that reads the bucket as it is used.
 
-    Opening reads the headers. ``.section[...]`` reads the rows that it needs in one batch, ``.data`` reads one HDU
-    with several requests in flight. All bytes are of the version that was opened. The list may be shared by threads
-    and used after a fork; to hand it to another process, hand over the product and open it there.
+    Opening reads the headers; astropy parses those that are looked at. ``.section[...]`` reads the rows that it needs
+    in one batch, ``.data`` reads one HDU with several requests in flight. All bytes are of the version that was
+    opened. The list may be shared by threads and used after a fork; to hand it to another process, hand over the
+    product and open it there.
 
     Parameters
     ----------
@@ -69,6 +73,10 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
         another archive, an fsspec file system, an obstore store, or any `~hst_cloud.store.objects.Store`.
     source : {"bucket", "mast"}, optional
         With ``"mast"``, what the bucket does not hold is read from MAST's Download service, which is slower.
+    index : Index or bool, optional
+        Where layouts and headers are kept between processes: an `~hst_cloud.fits.index.Index`, or True for the user's
+        own. A file that it knows is opened without a request. If the object was replaced meanwhile, the first access
+        to data raises `ObjectChangedError`, and the index forgets the file: opening it again reads what is there now.
 
     Returns
     -------
@@ -97,7 +105,11 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
 
     Notes
     -----
-    Requests: at most one for each HDU, none of them a HEAD; one for all of a remainder of up to 1 MiB.
+    Requests: one for a file of at most 1 MiB whose size the product tells; none for one that `index` knows; else one
+    for the beginning of the file and one for each header that lies apart from the others, none of them a HEAD: 7 for
+    an ACS flc. Round trips: two, and one where a file of the same instrument, kind and shape was opened before in this
+    process; each header that lies where the instrument's files have none costs one more.
+    The ``section`` of an HDU, and its ``data``, are read in one round trip.
 
     Examples
     --------
@@ -113,13 +125,13 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
         raise NotInCloudError(message, key=known.key)
     if known.key:
         try:
-            return _open(as_store(store), known.key)
+            return _open(as_store(store), known.key, known.size, as_index(index))
         except ObjectNotFoundError:
             if source != "mast" or known.uri is None:
                 raise
     if source != "mast" or known.uri is None:
         raise _no_key(known)
-    return _open(_downloads(), known.uri)
+    return _open(_downloads(), known.uri, known.size, as_index(index))
 
 
 def _no_key(product: Product) -> NotInCloudError:
@@ -137,8 +149,16 @@ def _downloads() -> HTTPStore:
     return HTTPStore(root, url=lambda uri: f"{root}?uri={quote(uri, safe='')}", policy=MAST)
 
 
-def _open(store: Store, key: str) -> fits.HDUList:
-    found = drive(scan(key), lambda ranges: store.read(key, ranges, etag=None))
+def _scan(store: Store, key: str, size: int | None, index: Index | None) -> Scan:
+    """Find a file's headers, in the index or by a walk, and let later walks profit from it."""
+    seen, place = siblings(), store.address("")
+    found = known_or_scan(store, key, index, size=size, sibling=seen.find(key, size, place=place))
+    seen.note(found.layout, place=place)
+    return found
+
+
+def _open(store: Store, key: str, size: int | None, index: Index | None) -> fits.HDUList:
+    found = _scan(store, key, size, index)
     address = store.address(key)
     head = bytes(found.segments.run(0)[:6])
     file: io.IOBase
@@ -149,7 +169,7 @@ def _open(store: Store, key: str) -> fits.HDUList:
         message = f"{address} is compressed with {kind}, which is not read: expected FITS, gzip, bzip2 or xz"
         raise FormatError(message, key=key)
     else:
-        file = RangeFile(store, found)
+        file = RangeFile(store, found, changed=_forgetting(store, found.layout, index))
     try:
         hdul = fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=True)
         len(hdul)  # has astropy read all headers now, from memory
@@ -165,6 +185,10 @@ def _open(store: Store, key: str) -> fits.HDUList:
         for hdu in hdul:
             hdu.__class__ = _OURS.get(type(hdu), type(hdu))
     return hdul
+
+
+def _forgetting(store: Store, layout: Layout, index: Index | None) -> Callable[[], None] | None:
+    return None if index is None else functools.partial(index.forget, store, layout.key, etag=layout.etag)
 
 
 def _warn_if_truncated(found: Scan, address: str) -> None:

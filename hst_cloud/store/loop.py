@@ -11,12 +11,13 @@ import asyncio
 import atexit
 import contextlib
 import os
+import queue
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import wait
 from typing import Any, Protocol, TypeVar, cast
 
-__all__ = ["resource", "run"]
+__all__ = ["inside", "post", "resource", "run", "running", "take"]
 
 T = TypeVar("T")
 
@@ -143,3 +144,35 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         raise
     finally:
         del future  # its exception refers to this frame
+
+
+def post(function: Callable[..., object], *arguments: object) -> None:
+    """Have `function` called on the private loop soon; nobody waits for it."""
+    _get().loop.call_soon_threadsafe(function, *arguments)
+
+
+def running() -> bool:
+    """Return whether there is a private loop; asking does not start one."""
+    current = _current
+    return current is not None and current.thread.is_alive()
+
+
+def inside() -> bool:
+    """Return whether the caller is on the private loop's own thread, which must not wait for the loop."""
+    return getattr(_here, "current", None) is not None
+
+
+def take(results: queue.SimpleQueue[T]) -> T:
+    """Wait for what work on the private loop puts into `results`; an interrupt of the wait is answered.
+
+    Raises
+    ------
+    RuntimeError
+        The interpreter is ending.
+    """
+    current = _get()
+    while True:
+        try:
+            return results.get(timeout=_TURN)
+        except queue.Empty:
+            current.check()

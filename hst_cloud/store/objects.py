@@ -12,8 +12,9 @@ import asyncio
 import functools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 from urllib.parse import quote
 
 import aiohttp
@@ -24,9 +25,10 @@ from hst_cloud.settings import endpoints
 from hst_cloud.store import loop
 from hst_cloud.store.policy import S3, Clock, Policy
 from hst_cloud.store.s3 import Answer, Body, ListedObject, Piece, Question, Unusable, beyond_end, listing_page, verdict
+from hst_cloud.store.slots import Slots
 from hst_cloud.values import ByteRange
 
-__all__ = ["HTTPStore", "ListedObject", "Piece", "Store", "Traffic", "one_version", "public_store"]
+__all__ = ["Concurrent", "HTTPStore", "ListedObject", "Piece", "Store", "Traffic", "one_version", "public_store"]
 
 T = TypeVar("T")
 
@@ -38,6 +40,8 @@ ERROR_SIZE = 64 * 1024
 PAGE_SIZE = 16 * 1024 * 1024
 # Pages of one listing: a million keys below one prefix are no visit, but a server that turns in circles.
 PAGES = 1000
+
+_UNBOUND = nullcontext()
 
 
 @dataclass(slots=True)
@@ -89,6 +93,41 @@ class Store(Protocol):
         -----
         Requests: one for each prefix, and one more for each further 1,000 keys, in sequence.
         """
+
+
+@runtime_checkable
+class Concurrent(Store, Protocol):
+    """A store that is read on the private loop, so that many files need no thread each."""
+
+    async def pieces(
+        self,
+        key: str,
+        ranges: Sequence[ByteRange],
+        *,
+        etag: str | None = None,
+        into: Sequence[memoryview | None] | None = None,
+        bound: Slots | None = None,
+    ) -> list[Piece]:
+        """Return what `Store.read` returns, to be awaited on the private loop.
+
+        Parameters
+        ----------
+        key, ranges, etag
+            As in `Store.read`.
+        into : sequence of memoryview, optional
+            A buffer for each range and of its size, which its bytes are received into; the piece is then a view of
+            it. After a failure they hold anything. None for a range whose bytes are kept as they come.
+        bound : Slots, optional
+            The caller's own bound on requests in flight, within that of the process.
+        """
+
+    def read_into(
+        self, key: str, ranges: Sequence[ByteRange], into: Sequence[memoryview | None], *, etag: str | None = None
+    ) -> list[Piece]:
+        """Read every range into its buffer: see `pieces`."""
+
+    def room(self, in_flight: int) -> AbstractContextManager[None]:
+        """Let at least so many of the process's requests be in flight while the block lasts, on the private loop."""
 
 
 def one_version(key: str, pieces: Sequence[Piece], address: str) -> list[Piece]:
@@ -145,18 +184,42 @@ class HTTPStore:
 
     def read(self, key: str, ranges: Sequence[ByteRange], *, etag: str | None = None) -> list[Piece]:
         """Return the bytes of every range: see `Store.read`."""
+        return loop.run(self.pieces(key, ranges, etag=etag))
+
+    def read_into(
+        self, key: str, ranges: Sequence[ByteRange], into: Sequence[memoryview | None], *, etag: str | None = None
+    ) -> list[Piece]:
+        """Read every range into the buffer of its size that stands for it in `into`; the pieces are views of them."""
+        return loop.run(self.pieces(key, ranges, etag=etag, into=into))
+
+    async def pieces(
+        self,
+        key: str,
+        ranges: Sequence[ByteRange],
+        *,
+        etag: str | None = None,
+        into: Sequence[memoryview | None] | None = None,
+        bound: Slots | None = None,
+    ) -> list[Piece]:
+        """Return the bytes of every range; to be awaited on the private loop. See `Concurrent.pieces`."""
         if any(not 0 <= wanted.start < wanted.stop for wanted in ranges):
             message = f"ranges of {key} must not be empty or negative, found {list(ranges)}"
             raise ValueError(message)
         size = sum(wanted.size for wanted in ranges)
         clock = Clock(self._policy, self._policy.allowance(requests=len(ranges), size=size))
         url = self.address(key)
-        asked = [(Question(key, url, wanted), Body(wanted, etag)) for wanted in ranges]
+        places: Sequence[memoryview | None] = into or [None] * len(ranges)
+        asked = [
+            self._read(Question(key, url, wanted), Body(wanted, etag, place), clock, bound)
+            for wanted, place in zip(ranges, places, strict=True)
+        ]
+        if len(asked) == 1:  # a task would cost more than the request's own logic
+            return [await asked[0]]
+        return one_version(key, await _together(asked), url)
 
-        async def read_all() -> list[Piece]:
-            return await _together([self._read(question, body, clock) for question, body in asked])
-
-        return one_version(key, loop.run(read_all()), url)
+    def room(self, in_flight: int) -> AbstractContextManager[None]:
+        """Let at least so many of the process's requests be in flight, on the private loop, while the block lasts."""
+        return loop.resource(_Session).slots(self._policy).raised(in_flight)
 
     def listings(self, prefixes: Sequence[str]) -> list[list[ListedObject]]:
         """Return the objects below every prefix: see `Store.listings`."""
@@ -167,7 +230,7 @@ class HTTPStore:
 
         return loop.run(list_all())
 
-    async def _read(self, question: Question, body: Body, clock: Clock) -> Piece:
+    async def _read(self, question: Question, body: Body, clock: Clock, bound: Slots | None) -> Piece:
         async def take(response: aiohttp.ClientResponse) -> Piece:
             if response.status != 206:
                 answer = await self._answer(response, ERROR_SIZE)
@@ -190,7 +253,7 @@ class HTTPStore:
             return body.piece()
 
         try:
-            return await self._ask(question, body.headers, take, clock)
+            return await self._ask(question, body.headers, take, clock, bound)
         finally:
             body.drop()
 
@@ -221,13 +284,14 @@ class HTTPStore:
         headers: Callable[[], Mapping[str, str]],
         take: Callable[[aiohttp.ClientResponse], Awaitable[T]],
         clock: Clock,
+        bound: Slots | None = None,
     ) -> T:
         """Send one request until `take` is content with an answer, the tries are spent, or time is up."""
         session = loop.resource(_Session)
         tried = 0
         while True:
             try:
-                async with session.slots(self._policy):
+                async with bound or _UNBOUND, session.slots(self._policy):
                     tried += 1
                     return await self._send(session.client, question, headers(), take, clock)
             except (Unusable, aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -300,10 +364,12 @@ class _Session:
     """The connections of one event loop, and the bounds on requests in flight: one for each kind of service."""
 
     client: aiohttp.ClientSession = field(default_factory=_client)
-    bounds: dict[Policy, asyncio.Semaphore] = field(default_factory=dict)
+    bounds: dict[Policy, Slots] = field(default_factory=dict)
 
-    def slots(self, policy: Policy) -> asyncio.Semaphore:
-        return self.bounds.setdefault(policy, asyncio.Semaphore(policy.in_flight))
+    def slots(self, policy: Policy) -> Slots:
+        if policy not in self.bounds:
+            self.bounds[policy] = Slots(policy.in_flight)
+        return self.bounds[policy]
 
     async def close(self) -> None:
         await self.client.close()

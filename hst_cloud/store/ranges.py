@@ -1,25 +1,113 @@
 """Arithmetic of byte ranges: which requests a set of wanted ranges becomes, and how the answers fit together again.
 
-Ranges that lie close are read as one, since a request costs as much time as `GAP` bytes; long ones are split over
-connections, since one connection carries only a part of the link.
+A request takes the latency before its first byte, whatever it asks for, but many can wait at the same time; and one
+connection carries only a part of the link. So ranges that lie close are read as one, with the gap between them; long
+ones are split over connections; and what lies far apart is asked for by itself, all at once.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from hst_cloud.store.objects import Store
+import numpy as np
+
+from hst_cloud.store.link import REQUEST, Link, as_link
+from hst_cloud.store.objects import Concurrent, Store
+from hst_cloud.store.policy import S3
 from hst_cloud.values import ByteRange
 
-__all__ = ["GAP", "PART", "Segments", "coalesce", "fetch", "split"]
+__all__ = ["GAP", "MEMORY", "PART", "Segments", "arrange", "coalesce", "fetch", "fill", "split", "unwritten"]
 
 GAP = 256 * 1024
-"""Bytes between two ranges that cost less to read than to skip: 90 MB/s x 20 ms / 7 connections."""
+"""Bytes between two ranges that cost less to read than to skip where 64 connections share a link of 1 GB/s with 20 ms
+of latency, each of which could have carried 300 kB in that time."""
 
 PART = 8 * 1024 * 1024
 """Bytes that one request carries at most: AWS, "Performance guidelines for Amazon S3", recommends 8 to 16 MB."""
+
+MEMORY = 256 * 1024 * 1024
+"""Bytes of the requests of one call, gaps included, above which no gap is read."""
+
+
+def arrange(
+    ranges: Iterable[ByteRange],
+    *,
+    link: Link | None = None,
+    in_flight: int = S3.in_flight,
+    files: int = 1,
+    memory: int = MEMORY,
+) -> list[ByteRange]:
+    """Return the requests that bring `ranges` soonest: one span, a few, or many, long ones split.
+
+    Parameters
+    ----------
+    ranges : iterable of ByteRange
+        What is wanted, in any order; they may overlap, and empty ones are dropped.
+    link : Link, optional
+        What lies between here and the bucket; by default what ``HST_CLOUD_LINK`` names.
+    in_flight : int, optional
+        Requests in flight at a time.
+    files : int, optional
+        Objects that are read like this at the same time: they share the link and the requests in flight, so that the
+        more there are, the less a split gains and the less a gap may cost.
+    memory : int, optional
+        Bytes of the requests, gaps included. No gap is read that leads beyond it.
+
+    Returns
+    -------
+    list of ByteRange
+        Sorted and disjoint; together they hold every wanted byte once, and none has more than 8 MiB. By
+        `Link.seconds` they cost no more than the wanted ranges by themselves, nor than one span where that fits into
+        `memory`, either of them split or not.
+    """
+    link = as_link(link)
+    files = max(1, min(files, in_flight))  # more are not read at a time
+    exact = coalesce(ranges, gap=0)
+    if not exact:
+        return []
+    candidates = [exact, _closed(exact, link, in_flight, files, memory)]
+    if exact[-1].stop - exact[0].start <= memory:
+        candidates.append([ByteRange(exact[0].start, exact[-1].stop)])
+    choices = []
+    for runs in candidates:
+        size = sum(run.size for run in runs)
+        part = min(PART, -(-size // _useful(size, link, in_flight, files)))
+        choices.append([piece for run in runs for piece in split(run, part=PART)])
+        choices.append([piece for run in runs for piece in split(run, part=_near(run.size, part))])
+    return min(choices, key=lambda requests: link.seconds(requests, in_flight=in_flight, files=files))
+
+
+def _closed(exact: Sequence[ByteRange], link: Link, in_flight: int, files: int, memory: int) -> list[ByteRange]:
+    """Return `exact` with the gaps up to a size closed: the size that makes them cheapest and fits into `memory`."""
+    gaps = sorted(b.start - a.stop for a, b in itertools.pairwise(exact))
+    size, count = sum(wanted.size for wanted in exact), len(exact)
+    best, widest = math.inf, 0
+    for gap, equal in itertools.groupby([0, *gaps]):
+        closed = len(list(equal)) if gap else 0
+        size, count = size + gap * closed, count - closed
+        if size > memory:
+            break
+        requests = max(count, _useful(size, link, in_flight, files))
+        cost = link.estimate(requests, size, size / requests, in_flight=in_flight, files=files)
+        if cost < best:
+            best, widest = cost, gap
+    return coalesce(exact, gap=widest)
+
+
+def _useful(size: int, link: Link, in_flight: int, files: int) -> int:
+    """Return how many requests for `size` bytes pay: each one more saves more than it costs, until the link is full."""
+    # The derivative of size / (n * bandwidth) + n * REQUEST is zero here.
+    best = math.sqrt(size / (link.bandwidth * REQUEST))
+    most = min(link.aggregate / files / link.bandwidth, in_flight / files)
+    return max(1, min(round(best), math.ceil(most)))
+
+
+def _near(size: int, part: int) -> int:
+    """Return the size of parts, nearest to `part`, that `size` is a whole number of."""
+    return min(PART, -(-size // max(1, round(size / part))))
 
 
 def coalesce(ranges: Iterable[ByteRange], *, gap: int = GAP) -> list[ByteRange]:
@@ -41,11 +129,15 @@ def split(wanted: ByteRange, *, part: int = PART) -> list[ByteRange]:
 
 
 class Segments:
-    """Bytes of one object that are in memory: immutable, so threads may share it."""
+    """Bytes of one object that are in memory: immutable, so threads may share it.
+
+    What it is made of is kept as it is and neither copied nor changed; parts that touch or overlap are joined, which
+    copies them.
+    """
 
     __slots__ = ("_parts", "_starts")
 
-    def __init__(self, parts: Iterable[tuple[int, bytes]] = ()) -> None:
+    def __init__(self, parts: Iterable[tuple[int, bytes | memoryview]] = ()) -> None:
         self._parts = _joined(parts)
         self._starts = [start for start, _ in self._parts]
 
@@ -76,28 +168,155 @@ class Segments:
         return memoryview(data)[max(0, start - begin) :]
 
 
-def _joined(parts: Iterable[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+def _joined(parts: Iterable[tuple[int, bytes | memoryview]]) -> list[tuple[int, bytes | memoryview]]:
     """Return sorted parts in which those that touch or overlap are one."""
-    joined: list[tuple[int, list[bytes], int]] = []  # start, pieces, stop
-    for start, data in sorted(parts, key=lambda p: p[0]):
+    joined: list[tuple[int, list[bytes | memoryview], int]] = []  # start, pieces, stop
+    for start, data in sorted(parts, key=lambda p: (p[0], -len(p[1]))):  # what holds another whole comes first
         if not data:
             continue
         if joined and start <= joined[-1][2]:
             first, pieces, stop = joined[-1]
-            fresh = data[stop - start :]
-            joined[-1] = (first, [*pieces, fresh], stop + len(fresh))
+            fresh = memoryview(data)[stop - start :]
+            joined[-1] = (first, [*pieces, fresh] if fresh else pieces, stop + len(fresh))
         else:
             joined.append((start, [data], start + len(data)))
     return [(start, pieces[0] if len(pieces) == 1 else b"".join(pieces)) for start, pieces, _ in joined]
 
 
-def fetch(store: Store, key: str, ranges: Sequence[ByteRange], *, etag: str | None, gap: int = GAP) -> Segments:
+def fetch(
+    store: Store,
+    key: str,
+    ranges: Sequence[ByteRange],
+    *,
+    etag: str | None,
+    held: Segments | None = None,
+    link: Link | None = None,
+    in_flight: int = S3.in_flight,
+) -> Segments:
     """Read `ranges` of one version of an object in one batch: one round trip.
+
+    Parameters
+    ----------
+    store : Store
+        Where to read.
+    key : str
+        Object key.
+    ranges : sequence of ByteRange
+        What is wanted, as `arrange` takes it.
+    etag : str or None
+        The version that must be read; None for the one that is there.
+    held : Segments, optional
+        What is in memory of that version: the beginning of a range that it has is not read again. The result holds
+        these bytes, too.
+    link : Link, optional
+        What the requests are arranged for.
+    in_flight : int, optional
+        Requests in flight at a time that they are arranged for.
 
     Notes
     -----
-    Requests: one for each run of ranges no further apart than `gap`, and one more for each further 8 MiB of it.
+    Requests: as `arrange` says, and none for what is held. Bytes are received where they stay: the largest copy that
+    is made is of what is held.
     """
-    asks = [part for run in coalesce(ranges, gap=gap) for part in split(run)]
-    pieces = store.read(key, asks, etag=etag) if asks else []
-    return Segments((ask.start, piece.data) for ask, piece in zip(asks, pieces, strict=True))
+    held = held or Segments()
+    known = [(wanted, held.run(wanted.start)[: wanted.size]) for wanted in ranges if wanted.size > 0]
+    parts: list[tuple[int, bytes | memoryview]] = [(wanted.start, have) for wanted, have in known]
+    ends = {start + len(have): have for start, have in sorted(parts, key=lambda part: len(part[1]))}
+    asks = arrange([ByteRange(w.start + len(have), w.stop) for w, have in known], link=link, in_flight=in_flight)
+    places: list[memoryview | None] = []
+    runs: list[tuple[list[ByteRange], memoryview | None, int]] = []
+    for run in _runs(asks):
+        have = ends.get(run[0].start, b"")
+        if len(run) == 1 and not have:  # one answer: it is kept as it comes
+            runs.append((run, None, 0))
+            places.append(None)
+            continue
+        begin = run[0].start - len(have)
+        buffer = unwritten(run[-1].stop - begin)
+        buffer[: len(have)] = have
+        runs.append((run, buffer, len(have)))
+        places += [buffer[ask.start - begin : ask.stop - begin] for ask in run]
+    came = iter(_receive(store, key, asks, places, etag))
+    for run, whole, had in runs:
+        pieces = [next(came) for _ in run]
+        size = had + sum(len(piece) for piece in pieces)  # the object may end within the run
+        parts.append((run[0].start - had, pieces[0] if whole is None else whole[:size].toreadonly()))
+    return Segments(parts)
+
+
+def fill(
+    store: Store,
+    key: str,
+    wanted: Sequence[tuple[ByteRange, memoryview]],
+    *,
+    etag: str | None,
+    link: Link | None = None,
+    in_flight: int = S3.in_flight,
+) -> list[int]:
+    """Read ranges of one version of an object into buffers of their sizes, with all connections at work.
+
+    Parameters
+    ----------
+    store, key, etag, link, in_flight
+        As in `fetch`.
+    wanted : sequence of (ByteRange, memoryview)
+        What to read, and the writable bytes that it is received into, such as
+        ``memoryview(numpy.empty(shape, ">f4")).cast("B")``. Nothing is joined: gaps are not read.
+
+    Returns
+    -------
+    list of int
+        Bytes that came for each: fewer than wanted where the object ends earlier.
+
+    Notes
+    -----
+    Requests: one for each range, and more for a long one, none of more than 8 MiB. After a failure the buffers hold
+    anything.
+    """
+    link = as_link(link)
+    size = sum(where.size for where, _ in wanted)
+    part = min(PART, max(1, -(-size // _useful(size, link, in_flight, 1))))
+    parts = [split(where, part=_near(where.size, part)) if where.size else [] for where, _ in wanted]
+    asks = [ask for asks in parts for ask in asks]
+    places = [
+        place[ask.start - where.start : ask.stop - where.start]
+        for (where, place), asks in zip(wanted, parts, strict=True)
+        for ask in asks
+    ]
+    came = iter(_receive(store, key, asks, places, etag))
+    return [sum(len(next(came)) for _ in asks) for asks in parts]
+
+
+def unwritten(size: int) -> memoryview:
+    """Return writable memory that nobody has touched: a `bytearray` would be written with zeros first.
+
+    Its pages come from the system as the bytes arrive, large ones where it has them (numpy asks for these); reusing a
+    buffer through `fill` saves that: 80 to 320 ms for 168 MB, measured on a virtual machine.
+    """
+    return np.empty(size, np.uint8).data
+
+
+def _runs(asks: Iterable[ByteRange]) -> list[list[ByteRange]]:
+    """Return sorted ranges in groups of those that follow one another without a gap."""
+    runs: list[list[ByteRange]] = []
+    for ask in asks:
+        if runs and runs[-1][-1].stop == ask.start:
+            runs[-1].append(ask)
+        else:
+            runs.append([ask])
+    return runs
+
+
+def _receive(
+    store: Store, key: str, asks: Sequence[ByteRange], places: Sequence[memoryview | None], etag: str | None
+) -> list[bytes | memoryview]:
+    """Return the bytes of every ask, in its place where it has one."""
+    if not asks:
+        return []
+    if isinstance(store, Concurrent):
+        return [piece.data for piece in store.read_into(key, asks, places, etag=etag)]
+    pieces = [piece.data for piece in store.read(key, asks, etag=etag)]
+    for piece, place in zip(pieces, places, strict=True):
+        if place is not None:
+            place[: len(piece)] = piece
+    return list(pieces)

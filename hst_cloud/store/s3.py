@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from xml.etree import ElementTree as ET
 
 from hst_cloud.errors import (
@@ -37,7 +37,7 @@ class Piece(NamedTuple):
     """The bytes of one range, and what the answer told of the whole object."""
 
     data: bytes
-    """The bytes; fewer than asked for where the object ends earlier."""
+    """The bytes; fewer than asked for where the object ends earlier. Where the caller gave the buffer, a view of it."""
     size: int
     """Bytes of the whole object."""
     etag: str | None
@@ -116,6 +116,8 @@ class Body:
     """What is read."""
     pinned: str | None
     """The version that must be read; None where any will do, and then all tries are of one."""
+    into: memoryview | None = None
+    """Where the bytes go, of the size of `wanted`; None to keep them as they come."""
     chunks: list[bytes] = field(default_factory=list)
     got: int = 0
     """Bytes in `chunks`."""
@@ -158,7 +160,10 @@ class Body:
 
     def add(self, chunk: bytes) -> None:
         """Take what has come in."""
-        self.chunks.append(chunk)
+        if self.into is None:
+            self.chunks.append(chunk)
+        else:
+            self.into[self.got : self.got + len(chunk)] = chunk
         self.got += len(chunk)
 
     def drop(self) -> None:
@@ -168,7 +173,8 @@ class Body:
 
     def piece(self) -> Piece:
         """Return the bytes."""
-        data = b"".join(self.chunks)
+        # Of a single chunk, which a small range comes in, this makes no copy.
+        data = b"".join(self.chunks) if self.into is None else cast("bytes", self.into[: self.got])
         self.chunks.clear()
         return Piece(data, self.size, self.etag)
 

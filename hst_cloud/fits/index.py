@@ -1,0 +1,339 @@
+"""Layouts, headers and small distortion tables that outlive the process, in a SQLite file that all processes share.
+
+What the index knows of a file is taken for true without asking: the request for data that follows is pinned to the
+version that was known (``If-Match``), so a file that was replaced is noticed by the first byte that is read of it;
+`remembered` then scans it anew, once. Headers alone prove nothing: who reads no data must know the version from
+elsewhere, as from a listing, or live with headers that may be of a version that is gone.
+
+The index is a convenience. Where it cannot be written it is not used, where it is damaged it is made anew, and every
+record carries a checksum, so that what a disk did to it is never taken for a layout.
+``docs/decisions/index-of-layouts.rst`` says why it is as it is, `hst_cloud.fits.records` what a record holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias, TypeVar
+
+from hst_cloud.errors import ObjectChangedError, QueryError
+from hst_cloud.fits.database import Database, number, transaction
+from hst_cloud.fits.layout import Scan, scan
+from hst_cloud.fits.records import Record, as_blob, packed, unpacked
+from hst_cloud.fits.structure import Layout
+from hst_cloud.settings import cache_folder
+from hst_cloud.store.drive import run_one
+from hst_cloud.store.objects import Piece, Store
+from hst_cloud.store.plan import Plan
+from hst_cloud.values import ByteRange
+
+__all__ = ["MAX_BYTES", "Index", "IndexLike", "as_index", "known_or_scan", "remembered"]
+
+T = TypeVar("T")
+
+SCHEMA = 1
+"""Version of the tables and of the records in them. Each has a file of its own, so that two versions of this package
+do not undo each other's work."""
+
+MAX_BYTES = 1024 * 1024 * 1024
+"""Size of the file at most: 5,000 flc files with all their headers and tables, or 20,000 of spectra."""
+
+_LEAST = 1024 * 1024  # below, nothing of use fits in
+
+# Seconds within which a second use of a file need not be noted.
+_RECENT = 3600
+# Uses that are noted together: a transaction costs as much as a look.
+_NOTES = 64
+
+_FILES = """
+CREATE TABLE files (
+    address BLOB PRIMARY KEY, etag BLOB, used INTEGER, size INTEGER,
+    layout BLOB, headers BLOB, tables BLOB, checksum BLOB
+)
+"""
+_BY_USE = "CREATE INDEX files_by_use ON files (used, size)"
+
+
+class Index:
+    """What is known of files that were read before, by this process or another.
+
+    Nothing is opened before the first use. It may be shared by threads, used after a fork, and pickled; any number
+    of processes may use one folder at the same time. Nothing that goes wrong with the file is raised.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        Folder of the SQLite file; by default the one that `hst_cloud.settings.cache_folder` gives. It is made when it
+        is first needed, for its owner alone. Best on a local disk: SQLite's log cannot be shared by machines.
+    max_bytes : int, optional
+        Bytes of the file at most, at least 1 MiB; what was not used for longest goes first. Beside it lies a log of
+        some 16 MB.
+
+    Warns
+    -----
+    HSTCloudWarning
+        Once, if the file cannot be read or written; then nothing is known and nothing is kept.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, max_bytes: int = MAX_BYTES) -> None:
+        if max_bytes < _LEAST:
+            message = f"max_bytes of an index must be at least {_LEAST}, found {max_bytes}"
+            raise QueryError(message)
+        self.path = None if path is None else Path(path)
+        self.max_bytes = max_bytes
+        self._used: set[bytes] = set()
+        self._database = Database(functools.partial(_file_in, self.path), schema=SCHEMA, tables=(_FILES, _BY_USE))
+
+    def __repr__(self) -> str:
+        return f"Index({None if self.path is None else str(self.path)!r}, max_bytes={self.max_bytes})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return functools.partial(Index, self.path, max_bytes=self.max_bytes), ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- What it is for
+
+    def get(self, store: Store, key: str, *, etag: str | None = None) -> Scan | None:
+        """Return what is known of a file, or None.
+
+        Parameters
+        ----------
+        store : Store
+            Where the file is: its address is what is looked for, so no two archives share what is known.
+        key : str
+            Object key.
+        etag : str, optional
+            The version that is meant, if that is known from elsewhere; of another one nothing is returned.
+
+        Returns
+        -------
+        Scan or None
+            Its segments hold all headers, and the small distortion tables if they were in memory when it was put.
+
+        Notes
+        -----
+        Requests: none.
+        """
+        address = store.address(key)
+        row = self._database.ask(lambda connection: self._look(connection, as_blob(address)))
+        if row is None or (etag is not None and row[0] != as_blob(etag)):
+            return None
+        known = unpacked(Record(*row[1:]), key, address, row[0])
+        if known is None:
+            self.forget(store, key)
+        return known
+
+    def put(self, store: Store, found: Scan) -> None:
+        """Keep what a scan has found; it replaces what was known of that file.
+
+        All headers are kept, and the data of ``D2IMARR`` and ``WCSDVARR`` where `found` holds them. Nothing is kept of
+        a file that has no HDUs, as a compressed one, or of which the store names no version, or a weak one.
+        """
+        address = store.address(found.layout.key)
+        record = packed(found, address) if not self._database.off else None
+        if record is None or found.layout.etag is None or record.size > self.max_bytes // 8:
+            return
+        row = (as_blob(address), as_blob(found.layout.etag), int(time.time()), record.size, *record)
+        self._database.ask(lambda connection: self._keep(connection, row))
+
+    def forget(self, store: Store, key: str, *, etag: str | None = None) -> None:
+        """Keep nothing of a file any more, or, with `etag`, nothing of that version."""
+        address, version = as_blob(store.address(key)), None if etag is None else as_blob(etag)
+        delete = "DELETE FROM files WHERE address = ? AND etag = ifnull(?, etag)"
+        self._database.ask(lambda connection: connection.execute(delete, (address, version)))
+
+    def close(self) -> None:
+        """Note what is to be noted, and let go of the file; a later use opens it again."""
+        if self._used:
+            self._database.ask(self._note)
+        self._database.close()
+
+    # -- Statements
+
+    def _look(self, connection: sqlite3.Connection, address: bytes) -> Any:  # of a damaged file, a row holds anything
+        query = "SELECT etag, layout, headers, tables, checksum, used FROM files WHERE address = ?"
+        rows = connection.execute(query, (address,)).fetchall()
+        if not rows:
+            return None
+        *row, used = rows[0]
+        if not isinstance(used, int) or abs(time.time() - used) > _RECENT:
+            self._used.add(address)
+            if len(self._used) >= _NOTES:
+                with contextlib.suppress(sqlite3.OperationalError):  # another is writing: then later
+                    self._note(connection)
+        return row
+
+    def _note(self, connection: sqlite3.Connection) -> None:
+        """Write down which files were used."""
+        now = int(time.time())
+        with transaction(connection):
+            connection.executemany("UPDATE files SET used = ? WHERE address = ?", [(now, a) for a in self._used])
+        self._used.clear()
+
+    def _keep(
+        self, connection: sqlite3.Connection, row: tuple[bytes, bytes, int, int, bytes, bytes, bytes, bytes]
+    ) -> None:
+        if self._used:
+            self._note(connection)
+        with transaction(connection):
+            self._make_room(connection, row[3])
+            connection.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        self._cut(connection)
+
+    def _make_room(self, connection: sqlite3.Connection, needed: int) -> None:
+        """Delete what was not used for longest, so that the file need not grow beyond its bound."""
+        page, pages = number(connection, "PRAGMA page_size"), number(connection, "PRAGMA page_count")
+        free = number(connection, "PRAGMA freelist_count")
+        excess = (pages - free) * page + needed + 8 * page - self.max_bytes  # 8 for the tree, and what is not filled
+        if excess > 0:
+            excess += self.max_bytes // 32  # so that not every put has to
+            gone = []
+            for row, size in connection.execute("SELECT rowid, size FROM files ORDER BY used, rowid"):
+                gone.append((row,))
+                excess -= size if isinstance(size, int) else 0
+                if excess <= 0:
+                    break
+            connection.executemany("DELETE FROM files WHERE rowid = ?", gone)
+
+    def _cut(self, connection: sqlite3.Connection) -> None:
+        """Give back what lies beyond the bound: nothing, unless the file was made with a larger one."""
+        page, pages = number(connection, "PRAGMA page_size"), number(connection, "PRAGMA page_count")
+        if pages * page > self.max_bytes:
+            # `execute` would give back one page: it stops at the first row, and there is an empty one for each page.
+            connection.executescript(f"PRAGMA incremental_vacuum({pages - self.max_bytes // page})")
+
+
+IndexLike: TypeAlias = "Index | bool"
+"""An `Index`; True for the user's own, False for none."""
+
+
+def as_index(index: IndexLike = True) -> Index | None:  # noqa: FBT002  # it normalizes the argument of verbs
+    """Return the index that `index` stands for; None for none. Opens nothing."""
+    if isinstance(index, Index):
+        return index
+    folder = cache_folder() if index else None
+    return None if folder is None else _index_in(folder)
+
+
+def _file_in(path: Path | None) -> Path | None:
+    folder = cache_folder() if path is None else path.absolute()
+    return None if folder is None else folder / f"layouts-{SCHEMA}.sqlite"
+
+
+@functools.lru_cache(maxsize=16)
+def _index_in(folder: Path) -> Index:
+    return Index(folder)
+
+
+# --- Reading with it -------------------------------------------------------------------------------------------------
+
+
+def known_or_scan(
+    store: Store,
+    key: str,
+    index: Index | None,
+    *,
+    size: int | None = None,
+    etag: str | None = None,
+    sibling: Layout | None = None,
+) -> Scan:
+    """Return what is known of a file; scan it if nothing is, and remember what was found.
+
+    Parameters
+    ----------
+    store : Store
+        Where to read.
+    key : str
+        Object key.
+    index : Index or None
+        What is known; None to scan.
+    size : int, optional
+        Bytes of the object, if a product list tells: what is known of a file of another size is not trusted.
+    etag : str, optional
+        The version that must be read, if it was seen elsewhere.
+    sibling : Layout, optional
+        The layout of a file that this one may be like.
+
+    Returns
+    -------
+    Scan
+        Of what comes from the index nothing has been asked yet. Read data with ``etag=found.layout.etag``; at an
+        `ObjectChangedError` then, ``index.forget(store, key, etag=...)`` and, if the caller holds nothing of it, call
+        this once more.
+
+    Notes
+    -----
+    Requests: none for a file that the index knows, else those of `hst_cloud.fits.layout.scan`.
+    """
+    known = index.get(store, key, etag=etag) if index is not None else None
+    if known is not None and size in {None, known.layout.size}:
+        return known
+    found = run_one(store, key, scan(key, size=size, sibling=sibling), etag=etag)
+    if index is not None:
+        index.put(store, found)
+    return found
+
+
+def remembered(
+    key: str,
+    known: Scan | None,
+    work: Callable[[Scan], Plan[ByteRange, Piece, T]],
+    *,
+    size: int | None = None,
+    sibling: Layout | None = None,
+) -> Plan[ByteRange, Piece, tuple[Scan, T]]:
+    """Do `work` with what the index knows; if that is out of date, scan once and do it anew.
+
+    It is for those who hold nothing of the old layout. Drive it with `hst_cloud.store.drive`, which throws the store's
+    errors into it, and with the ETag of `known`::
+
+        known = index.get(store, key)
+        found, box = run_one(store, key, remembered(key, known, work), etag=known and known.layout.etag)
+        if found is not known:
+            index.put(store, found)
+
+    Parameters
+    ----------
+    key : str
+        Object key.
+    known : Scan or None
+        What `Index.get` gave.
+    work : callable
+        Makes the plan that reads, from a scan. It may be called twice. What it gives without asking for anything is
+        not proven to be of the version that is in the store now.
+    size, sibling : optional
+        As in `known_or_scan`.
+
+    Returns
+    -------
+    tuple of Scan and T
+        The scan that held, and the result of its work.
+
+    Raises
+    ------
+    ObjectChangedError
+        The object was replaced after it had been scanned just now.
+
+    Notes
+    -----
+    Round trips: those of `work`; for an unknown file those of a scan before, for a replaced one these and the one that
+    told.
+    """
+    if known is not None:
+        with contextlib.suppress(ObjectChangedError):
+            return known, (yield from work(known))
+    found = yield from scan(key, size=size, sibling=sibling)
+    return found, (yield from work(found))

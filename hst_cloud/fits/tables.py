@@ -1,0 +1,187 @@
+"""Which bytes of a file hold chosen columns and rows of its tables: a plan that asks for no others.
+
+A file of at most 1 MiB comes whole with its headers; what is larger in a second round trip, as whole rows, or as the
+chosen columns of each row where a row is longer than a request costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from hst_cloud.errors import QueryError, TruncatedFileError
+from hst_cloud.fits.columns import Form, TableRead, form_of, row_count
+from hst_cloud.fits.layout import HDUExtent, Layout, scan
+from hst_cloud.fits.predict import without
+from hst_cloud.store.objects import Piece
+from hst_cloud.store.plan import Plan
+from hst_cloud.store.ranges import GAP, Segments, coalesce, split
+from hst_cloud.values import ByteRange
+
+__all__ = ["WHOLE", "Choice", "Tables", "read_tables", "walked"]
+
+WHOLE = 8 * 1024 * 1024
+"""Bytes of a file that are read in one request where most of it is wanted: a second round trip costs more."""
+
+_TABLES = (b"XTENSION= 'BINTABLE'", b"XTENSION= 'TABLE   '")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """What was read of one file."""
+
+    layout: Layout
+    """Where everything of it lies."""
+    segments: Segments
+    """All bytes that came, those of the headers among them."""
+    tables: tuple[TableRead, ...]
+    """The tables that were chosen."""
+
+    def header(self, number: int) -> bytes:
+        """Return the header of an HDU."""
+        view = self.segments.find(*self.layout.hdus[number].header)
+        assert view is not None
+        return bytes(view)
+
+
+Choice: TypeAlias = "Callable[[int, HDUExtent, Form], Sequence[str] | None]"
+"""Given the number, place and form of a table: the columns to read, or None to leave it."""
+
+
+def read_tables(
+    key: str, choose: Choice, *, rows: slice | None = None, size: int | None = None, first: int | None = None
+) -> Plan[ByteRange, Piece, Tables]:
+    """Read tables of a file, of them only what is wanted.
+
+    Parameters
+    ----------
+    key : str
+        Object key.
+    choose : callable
+        Says which tables, and which columns of each.
+    rows : slice, optional
+        Which rows of each, zero-based; all by default.
+    size : int, optional
+        Bytes of the object, as a listing tells; need not be true.
+    first : int, optional
+        Bytes to ask for at once, where most of the file is wanted.
+
+    Raises
+    ------
+    QueryError
+        `rows` has steps.
+    FormatError, TruncatedFileError
+        A header is none that astropy reads; the data end too early.
+
+    Notes
+    -----
+    Round trips: those of `~hst_cloud.fits.layout.scan`, one for a file within `first`; and one more for what did not
+    come with the headers.
+    """
+    layout, held, read = yield from walked(key, size, first)
+    chosen = []
+    for number, extent in enumerate(layout.hdus):
+        view = held.find(*extent.header)
+        if view is None or bytes(view[:20]) not in _TABLES:
+            continue
+        header = bytes(view)
+        form = form_of(header, key)
+        names = choose(number, extent, form)
+        if names is not None:
+            chosen.append((number, extent, header, form, tuple(form.matching(names, key))))
+    wanted = []
+    spans = []
+    for _, extent, header, form, names in chosen:
+        span = _span(rows, row_count(header))
+        spans.append(span)
+        wanted += _ranges(extent, form, names, span)
+    beyond = max((r.stop for r in wanted), default=0)
+    if beyond > layout.size:
+        message = (
+            f"{key} is truncated: bytes up to {beyond} were wanted, but the object ends after {layout.size}. The copy "
+            "in the bucket is incomplete; MAST's may not be: try hst_cloud.open(..., source='mast')."
+        )
+        raise TruncatedFileError(message, key=key)
+    asked = [part for r in without(coalesce(wanted), read) for part in split(r)]
+    if asked:
+        pieces = yield asked
+        held += Segments((ask.start, piece.data) for ask, piece in zip(asked, pieces, strict=True))
+    tables = tuple(
+        TableRead(
+            key=key, number=number, extent=extent, header=header, form=form, names=names, rows=span, segments=held
+        )
+        for (number, extent, header, form, names), span in zip(chosen, spans, strict=True)
+    )
+    return Tables(layout=layout, segments=held, tables=tables)
+
+
+def walked(
+    key: str, size: int | None, first: int | None
+) -> Plan[ByteRange, Piece, tuple[Layout, Segments, list[ByteRange]]]:
+    """Walk the headers, but ask for the first bytes at once if told so, and for nothing that came with them.
+
+    Returns
+    -------
+    tuple of Layout, Segments and list of ByteRange
+        Where everything lies, the bytes that came, and what was asked for.
+    """
+    plan = scan(key, size=size)
+    read: list[ByteRange] = []
+    whole: Piece | None = None
+    reach = end = 0
+    if first is not None:
+        read.append(ByteRange(0, first))
+        whole = (yield read[:])[0]
+        reach, end = len(whole.data), whole.size
+    try:
+        asks = next(plan)
+        while True:
+            rest = [ByteRange(max(ask.start, reach), ask.stop) for ask in asks if not _within(ask, whole, reach, end)]
+            read += rest
+            came = iter((yield rest) if rest else ())
+            asks = plan.send([_answer(ask, whole, reach, end, came) for ask in asks])
+    except StopIteration as stop:
+        found = stop.value
+    finally:
+        plan.close()
+    if whole is None:
+        return found.layout, found.segments, read
+    start = Segments([(0, whole.data)])
+    behind = any(hdu.header.stop > reach for hdu in found.layout.hdus)
+    return found.layout, found.segments + start if behind else start, read
+
+
+def _within(ask: ByteRange, whole: Piece | None, reach: int, end: int) -> bool:
+    return whole is not None and min(ask.stop, end) <= reach
+
+
+def _answer(ask: ByteRange, whole: Piece | None, reach: int, end: int, came: Iterator[Piece]) -> Piece:
+    """Return the bytes of `ask`: those of the first request, and behind them those that `came`."""
+    if whole is None:
+        return next(came)
+    here = bytes(whole.data[ask.start : ask.stop])
+    return whole._replace(data=here if _within(ask, whole, reach, end) else here + bytes(next(came).data))
+
+
+def _span(rows: slice | None, count: int) -> range:
+    """Return the rows that a slice selects of `count`."""
+    span = range(*(rows or slice(None)).indices(count))
+    if span.step != 1:
+        message = f"rows must be consecutive, found {rows}: give a slice without a step"
+        raise QueryError(message)
+    return span
+
+
+def _ranges(extent: HDUExtent, form: Form, names: Sequence[str], span: range) -> list[ByteRange]:
+    """Return the bytes that hold these columns of these rows."""
+    start, width = extent.data.start, form.width
+    if not form.fields and not form.ascii:
+        return [extent.data]
+    if not len(span) or not names:
+        return []
+    if form.ascii or width <= GAP:
+        return [ByteRange(start + span.start * width, start + span.stop * width)]
+    fields = [form.fields[name] for name in names]
+    parts = coalesce(ByteRange(f.offset, f.offset + f.size) for f in fields)
+    return [ByteRange(start + row * width + a, start + row * width + b) for row in span for a, b in parts]

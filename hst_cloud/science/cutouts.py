@@ -1,0 +1,314 @@
+"""Cutouts: a box of an image with its errors, flags and place on the sky, for the bytes of a few rows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty
+
+from hst_cloud.archive.inputs import ProductsLike, as_product, as_products
+from hst_cloud.errors import HSTCloudError, HSTCloudWarning, NotInCloudError
+from hst_cloud.science import boxes
+from hst_cloud.science.boxes import Center
+from hst_cloud.science.chips import HDULike, part_of, title
+from hst_cloud.science.cuts import Array, Cut, Wanted, cuts
+from hst_cloud.science.flags import BitFlags, default_good_bits, mask_of
+from hst_cloud.science.provenance import keyword, meta_of, unit_of
+from hst_cloud.store.adapters import StoreLike, as_store
+from hst_cloud.store.drive import run_many, run_one
+from hst_cloud.store.policy import S3
+from hst_cloud.values import Product, ProductLike, Progress
+
+__all__ = ["CenterLike", "SizeLike", "cutout", "cutouts"]
+
+CenterLike: TypeAlias = "SkyCoord | str | tuple[float, float]"
+"""A position on the sky, as astropy or its texts have it, or a pixel (x, y), zero-based."""
+
+SizeLike: TypeAlias = "u.Quantity | str | float | tuple[Any, Any]"
+"""One length or two (along y, along x): an angle, a text such as ``"10 arcsec"``, or a number of pixels."""
+
+
+def cutout(
+    product: ProductLike,
+    center: CenterLike,
+    size: SizeLike,
+    *,
+    hdu: HDULike = "SCI",
+    good_bits: BitFlags | Literal["default"] = "default",
+    uncertainty: bool = True,
+    mask: bool = True,
+    weight: Literal["exposure", "inverse variance"] = "exposure",
+    store: StoreLike = None,
+) -> CCDData:
+    """Cut a box out of an image, with its errors, flags and place on the sky.
+
+    Parameters
+    ----------
+    product : Product, Row or str
+        A `Product`, a row of a table, a file name, a ``mast:`` or an ``s3://`` URI.
+    center : SkyCoord, str or (x, y)
+        A position on the sky, a text that astropy parses, or a pixel of the image: x first, zero-based. The chip that
+        holds the position is found; if none does, the one that most of the box lies on.
+    size : Quantity, str, number or pair of these
+        Side of the box, or its sides along y and x: angles, or numbers of pixels. An angle becomes pixels as
+        `~astropy.nddata.Cutout2D` has it.
+    hdu : str, int or (str, int), optional
+        Image to cut: its EXTNAME, with EXTVER (``("SCI", 2)`` or ``"SCI,2"``) or without, or its number in the file.
+        Pixels without EXTVER are of the first.
+    good_bits : int, str, list of int or None, optional
+        Bits of DQ that a good pixel may have, as `astropy.nddata.bitmask` has them; None masks no flag. By default,
+        those of the instrument: `hst_cloud.science.flags`.
+    uncertainty, mask : bool, optional
+        Whether to read the errors (or weights), and the flags. They are read for science images alone.
+    weight : {"exposure", "inverse variance"}, optional
+        What WHT is in a drizzled product. The archive's own have exposure times (``final_wht_type`` EXP), and no
+        keyword tells.
+
+    Returns
+    -------
+    astropy.nddata.CCDData
+        ``data``: shape (y, x), values and type as astropy reads them from the file, in the machine's byte order.
+        ``wcs``: the file's own solution, tables of distortion included, moved to the box.
+        ``uncertainty``: standard deviation from ERR; from WHT only if that is an inverse variance; None where the
+        file has none, as in raw files, whose ERR is zero everywhere.
+        ``mask``: True where DQ has a bit that is not good, WHT is zero, or no pixel is. ``flags``: DQ as it is.
+        ``weight``: WHT of a drizzled product; None elsewhere. It is an attribute of this object, not of its copies.
+        ``meta``: the keywords of the primary header and of the image, without those of its layout and its solution,
+        and S3KEY, S3ETAG, HDU (``SCI,1``), CUTOUT (the slice of the image in numpy's order, ``[y0:y1,x0:x1]``) and
+        CUTX0, CUTY0 (the image's pixel that is the first of the box).
+
+        What of the box lies outside the image is NaN in ``data`` (integers become floats), ``uncertainty`` and
+        ``weight``, has all bits set in ``flags``, and is masked.
+
+    Raises
+    ------
+    OutsideImageError
+        The box shares no pixel with the image, or with any chip of it.
+    QueryError
+        Center or size make no sense, or the file has no such image.
+    NotInCloudError
+        The product has no known place in the bucket.
+    ObjectNotFoundError, ObjectChangedError, AccessDeniedError, StoreUnavailableError
+        As the names say.
+    FormatError, TruncatedFileError
+        The file is no FITS file, its headers contradict one another, or its pixels lie beyond its end.
+
+    Notes
+    -----
+    Requests: those of the headers as in `hst_cloud.open`; then one for the rows of each of SCI, ERR and DQ (or SCI and
+    WHT), all in one round trip, and one more for each further 8 MiB. One more round trip where the tables of
+    distortion did not come with the headers and `center` is on the sky.
+
+    Examples
+    --------
+    >>> import hst_cloud as hst
+    >>> cut = hst.cutout("jbqf03gjq_flc.fits", "13h29m52.7s +47d11m43s", "5 arcsec")  # doctest: +SKIP
+    """
+    bucket = as_store(store)
+    wanted = _wanted([boxes.as_center(center)], size, hdu, good_bits, weight, uncertainty=uncertainty, mask=mask)
+    key = _key(as_product(product), bucket.address)
+    (outcome,) = run_one(bucket, key, cuts(key, wanted, bucket.address(key)))
+    if isinstance(outcome, HSTCloudError):
+        raise outcome
+    return _ccddata(outcome, wanted)
+
+
+def cutouts(
+    products: ProductsLike,
+    centers: CenterLike | Iterable[CenterLike],
+    size: SizeLike,
+    *,
+    hdu: HDULike = "SCI",
+    good_bits: BitFlags | Literal["default"] = "default",
+    uncertainty: bool = True,
+    mask: bool = True,
+    weight: Literal["exposure", "inverse variance"] = "exposure",
+    store: StoreLike = None,
+    in_flight: int = S3.in_flight,
+    on_error: Literal["raise", "skip"] = "raise",
+    progress: Callable[[Progress], None] | None = None,
+) -> list[CCDData]:
+    """Cut boxes around every center out of every product.
+
+    Parameters
+    ----------
+    products : Table, iterable, or anything that `cutout` takes
+        A table of products, or a list of what names one each.
+    centers : SkyCoord, str, (x, y) or iterable of these
+        One position or several; a SkyCoord may hold an array of them.
+    size, hdu, good_bits, uncertainty, mask, weight, store
+        As in `cutout`.
+    in_flight : int, optional
+        Requests in flight at a time.
+    on_error : {"raise", "skip"}, optional
+        What happens to a cutout that cannot be had: the first one raises its error, or all of them are left out and
+        listed in one warning at the end.
+    progress : callable, optional
+        Is given a `Progress` after every product.
+
+    Returns
+    -------
+    list of astropy.nddata.CCDData
+        By product, and for each product by center, in the orders given; without those that were skipped.
+
+    Raises
+    ------
+    HSTCloudError
+        As in `cutout`, unless `on_error` is ``"skip"``.
+
+    Warns
+    -----
+    HSTCloudWarning
+        Some were skipped; the message lists them.
+
+    Notes
+    -----
+    Requests: for each product what `cutout` costs, headers once for all centers; products are read at once, within
+    `in_flight`.
+    """
+    if on_error not in {"raise", "skip"}:
+        message = f"on_error={on_error!r}: expected 'raise' or 'skip'"
+        raise ValueError(message)
+    bucket = as_store(store)
+    wanted = _wanted(boxes.as_centers(centers), size, hdu, good_bits, weight, uncertainty=uncertainty, mask=mask)
+    known = as_products(products)
+    found: dict[int, list[CCDData]] = {}
+    trouble: dict[tuple[int, int], HSTCloudError] = {}
+
+    def fail(product: int, center: int, error: HSTCloudError) -> None:
+        if on_error == "raise":
+            raise error
+        trouble[product, center] = error
+
+    keys = _keys(known, bucket.address, fail)
+    numbers = list(keys)
+    work = ((key, cuts(key, wanted, bucket.address(key))) for key in keys.values())
+    for done, (position, result) in enumerate(run_many(bucket, work, in_flight=in_flight), 1):
+        number = numbers[position]
+        for at, outcome in enumerate([result] if isinstance(result, HSTCloudError) else result):
+            if isinstance(outcome, HSTCloudError):
+                fail(number, at, outcome)
+            else:
+                found.setdefault(number, []).append(_ccddata(outcome, wanted))
+        if progress is not None:
+            progress(Progress(what="products", done=done, total=len(keys)))
+    if trouble:
+        _warn_of(trouble, known)
+    return [cut for number in sorted(found) for cut in found[number]]
+
+
+def _warn_of(trouble: dict[tuple[int, int], HSTCloudError], known: Sequence[Product]) -> None:
+    lines = [f"{known[n].filename or f'product {n}'}: {error}" for (n, _), error in sorted(trouble.items())]
+    message = f"{len(lines)} cutouts were skipped:\n" + "\n".join(lines)
+    warnings.warn(message, HSTCloudWarning, stacklevel=3)
+
+
+def _wanted(
+    centers: Sequence[Center],
+    size: SizeLike,
+    hdu: HDULike,
+    good_bits: BitFlags | Literal["default"],
+    weight: Literal["exposure", "inverse variance"],
+    *,
+    uncertainty: bool,
+    mask: bool,
+) -> Wanted:
+    if weight not in {"exposure", "inverse variance"}:
+        message = f"weight={weight!r}: expected 'exposure' or 'inverse variance'"
+        raise ValueError(message)
+    if good_bits != "default":
+        mask_of(np.zeros(1, np.int32), good_bits)  # raises before anything is sent
+    return Wanted(
+        centers=tuple(centers),
+        size=boxes.as_extent(size),
+        hdu=hdu,
+        good_bits=good_bits,
+        uncertainty=uncertainty,
+        mask=mask,
+        weight=weight,
+    )
+
+
+def _keys(
+    known: Sequence[Product], address: Callable[[str], str], fail: Callable[[int, int, HSTCloudError], None]
+) -> dict[int, str]:
+    """Return the keys of the products that have one, by their numbers."""
+    keys = {}
+    for number, product in enumerate(known):
+        try:
+            keys[number] = _key(product, address)
+        except HSTCloudError as error:
+            fail(number, 0, error)
+    return keys
+
+
+def _key(product: Product, address: Callable[[str], str]) -> str:
+    if product.key and not product.key.endswith("/"):
+        return product.key
+    name = product.filename or product.uri or "one of the products"
+    if product.key:
+        name, reason = address(product.key), "it is an observation with several files"
+    else:
+        reason = product.reason
+    message = f"{name} is no file in the bucket: {reason}. Give one file, such as a row of hst_cloud.products(...)."
+    raise NotInCloudError(message, key=product.key or None, uri=product.uri)
+
+
+# --- What was read, as a CCDData -------------------------------------------------------------------------------------
+
+
+def _ccddata(cut: Cut, wanted: Wanted) -> CCDData:
+    layout, window, planes = cut.found.layout, cut.window, cut.planes
+    primary = cut.found.segments.find(*layout.hdus[0].header)
+    assert primary is not None
+    headers = (bytes(primary), cut.chip.header)
+    filled = {name: window.filled(plane, bits=name == "DQ") for name, plane in planes.items()}
+    unit = unit_of(cut.chip.header, title(cut.chip.extent), layout.key)
+    made = CCDData(
+        filled["SCI"],
+        unit=unit,
+        wcs=part_of(cut.solution, *window.origin, window.shape),
+        mask=_mask(cut, filled, headers, wanted),
+        flags=filled.get("DQ"),
+        meta=meta_of(layout, cut.chip, window, headers),
+        uncertainty=_uncertainty(planes, filled, unit, wanted),
+    )
+    made.weight = filled.get("WHT")
+    return made
+
+
+def _mask(cut: Cut, filled: dict[str, Array], headers: tuple[bytes, bytes], wanted: Wanted) -> Array | None:
+    if not wanted.mask:
+        return None
+    outside: Array = ~cut.window.filled(np.ones(cut.planes["SCI"].shape, dtype=bool))
+    if "DQ" in filled:
+        good = wanted.good_bits
+        if good == "default":
+            instrument, detector, serious = (keyword(headers, name) for name in ("INSTRUME", "DETECTOR", "SDQFLAGS"))
+            good = default_good_bits(
+                str(instrument or ""), str(detector or ""), serious if isinstance(serious, int) else None
+            )
+        outside |= mask_of(filled["DQ"], good)
+        return outside
+    if "WHT" in filled:
+        seen: Array = filled["WHT"] > 0
+        return ~seen
+    return outside if outside.any() else None
+
+
+def _uncertainty(
+    planes: dict[str, Array], filled: dict[str, Array], unit: u.UnitBase, wanted: Wanted
+) -> StdDevUncertainty | InverseVariance | None:
+    if not wanted.uncertainty:
+        return None
+    if "ERR" in planes:
+        # Raw files have an array of zeros until the pipeline knows better: that is no error of zero.
+        return StdDevUncertainty(filled["ERR"], unit=unit) if planes["ERR"].any() else None
+    if "WHT" in filled and wanted.weight == "inverse variance":
+        return InverseVariance(filled["WHT"], unit=unit**-2)
+    return None

@@ -1,0 +1,184 @@
+"""How cutouts are read: the headers say where the boxes lie, then all rows of all boxes come in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from astropy.coordinates import SkyCoord
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from hst_cloud.errors import HSTCloudError, OutsideImageError, TruncatedFileError
+from hst_cloud.fits.layout import Scan, scan
+from hst_cloud.fits.pixels import Image, box_array, box_ranges
+from hst_cloud.science import boxes
+from hst_cloud.science.boxes import Center, Extent, Window
+from hst_cloud.science.chips import Chip, HDULike, chips_of, companion, likely_first, tables_of, title
+from hst_cloud.science.flags import BitFlags
+from hst_cloud.store.objects import Piece
+from hst_cloud.store.plan import Plan
+from hst_cloud.store.ranges import Segments, coalesce, split
+from hst_cloud.values import ByteRange
+
+__all__ = ["Array", "Cut", "Outcome", "Wanted", "cuts"]
+
+Array: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is asked of every file."""
+
+    centers: tuple[Center, ...]
+    size: Extent
+    hdu: HDULike
+    good_bits: BitFlags
+    uncertainty: bool
+    mask: bool
+    weight: Literal["exposure", "inverse variance"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """What was read for one center: all that a CCDData is made of."""
+
+    found: Scan
+    chip: Chip
+    window: Window
+    solution: WCS
+    planes: dict[str, Array]
+    """Pixels of SCI (whatever its name), ERR, DQ and WHT, as far as they were wanted and are there."""
+
+
+Outcome: TypeAlias = "Cut | HSTCloudError"
+
+
+def cuts(key: str, wanted: Wanted, address: str, *, known: Scan | None = None) -> Plan[ByteRange, Piece, list[Outcome]]:
+    """Read the boxes around all centers from one file.
+
+    Parameters
+    ----------
+    key, address : str
+        Object key, and where it lies, for messages.
+    wanted : Wanted
+        What to read.
+    known : Scan, optional
+        Where everything lies, from an earlier walk; with the tables of distortion among its bytes, all that is left
+        is one round trip. The driver must be given its ETag.
+
+    Returns
+    -------
+    list of Outcome
+        What was read for each center, or why it was not, in their order.
+    """
+    found = known or (yield from scan(key))
+    layout, held = found.layout, found.segments
+    chips = chips_of(layout, held, wanted.hdu)
+    tables = tables_of(chips, layout)
+    if boxes.needs_sky(wanted.centers, wanted.size):
+        held = yield from _read(tables, found, held, address)
+        tables = []
+    windows = [_window(chips, center, wanted.size, found, held) for center in wanted.centers]
+    planes = [at if isinstance(at, HSTCloudError) else _planes(at[0], found, wanted) for at in windows]
+    ranges: list[ByteRange] = []
+    for number, (at, images) in enumerate(zip(windows, planes, strict=True)):
+        if isinstance(at, HSTCloudError) or isinstance(images, HSTCloudError):
+            continue
+        own = [rows for image in images.values() for rows in box_ranges(image, at[1].inside)]
+        if max((rows.stop for rows in own), default=0) > layout.size:
+            planes[number] = _truncated(own, found, address)
+        else:
+            ranges += own
+    held = yield from _read([*tables, *ranges], found, held, address)
+    return [
+        at
+        if isinstance(at, HSTCloudError)
+        else images
+        if isinstance(images, HSTCloudError)
+        else Cut(
+            found=found,
+            chip=at[0],
+            window=at[1],
+            solution=at[0].solution(layout, held),
+            planes={name: box_array(image, at[1].inside, held) for name, image in images.items()},
+        )
+        for at, images in zip(windows, planes, strict=True)
+    ]
+
+
+def _read(ranges: Sequence[ByteRange], found: Scan, held: Segments, address: str) -> Plan[ByteRange, Piece, Segments]:
+    """Read what is not held of `ranges` in one batch, and return all that is held then."""
+    if max((wanted.stop for wanted in ranges), default=0) > found.layout.size:
+        raise _truncated(ranges, found, address)
+    missing = [wanted for wanted in ranges if held.find(*wanted) is None]
+    asks = [part for run in coalesce(missing) for part in split(run)]
+    if not asks:
+        return held
+    answers = yield asks
+    return held + Segments((ask.start, answer.data) for ask, answer in zip(asks, answers, strict=True))
+
+
+def _truncated(ranges: Sequence[ByteRange], found: Scan, address: str) -> TruncatedFileError:
+    last = max(wanted.stop for wanted in ranges) - 1
+    message = (
+        f"{address} is truncated: byte {last} was wanted, but the object ends after {found.layout.size} bytes. "
+        "The copy in the bucket is incomplete."
+    )
+    return TruncatedFileError(message, key=found.layout.key)
+
+
+def _window(
+    chips: Sequence[Chip], center: Center, size: Extent, found: Scan, held: Segments
+) -> tuple[Chip, Window] | HSTCloudError:
+    """Return the chip that holds a position, and the box on it."""
+    layout, best, nearest = found.layout, None, None
+    try:
+        for chip in likely_first(chips, center) if isinstance(center, SkyCoord) else chips[:1]:
+            sky = boxes.needs_sky([center], size)
+            solution = chip.solution(layout, held) if sky else None
+            place = chip.place(center, solution) if isinstance(center, SkyCoord) else center
+            if place is None:
+                continue
+            window = Window.around(place, boxes.pixels(size, solution), chip.shape)
+            if window.holds_center:
+                return chip, window
+            if window.area and (best is None or window.area > best[1].area):
+                best = chip, window
+            if nearest is None or window.distance < nearest[1].distance:
+                nearest = chip, window
+    except HSTCloudError as error:
+        return error
+    if best is not None:
+        return best
+    return _outside(chips, center, nearest, layout.key)
+
+
+def _outside(chips: Sequence[Chip], center: Center, nearest: tuple[Chip, Window] | None, key: str) -> OutsideImageError:
+    asked = center.to_string("hmsdms") if isinstance(center, SkyCoord) else f"pixel {center}"
+    if nearest is None:
+        names = ", ".join(title(chip.extent) for chip in chips)
+        where = f"is more than two images away from {names}"
+    else:
+        chip, window = nearest
+        x, y = window.place
+        where = (
+            f"lies at pixel ({x:.1f}, {y:.1f}) of {title(chip.extent)}, whose shape is {chip.shape}: a box of "
+            f"{window.shape} pixels around it would have to be {window.distance} pixels nearer to share one with it"
+        )
+    advice = "Give a position that the image shows, or a larger size."
+    return OutsideImageError(f"{asked} {where}, in {key}. {advice}", key=key)
+
+
+def _planes(chip: Chip, found: Scan, wanted: Wanted) -> dict[str, Image]:
+    """Return the images to read: the one that was asked for and, if it is science, what goes with it."""
+    planes = {"SCI": chip.image}
+    if chip.extent.name.upper() != "SCI":
+        return planes
+    names = ["ERR"] * wanted.uncertainty + ["DQ"] * wanted.mask + ["WHT"] * (wanted.uncertainty or wanted.mask)
+    for name in names:
+        image = companion(chip, found.layout, found.segments, name)
+        if image is not None:
+            planes[name] = image
+    return planes

@@ -1,0 +1,358 @@
+"""Keywords of many products as one table: one row each, and no more read of a file than the headers that hold them.
+
+What to read is decided by `hst_cloud.fits.header_blocks`, what a card says by `hst_cloud.fits.keywords`; here many
+files' values of one keyword become a column of one type.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from types import NoneType
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from astropy.table import MaskedColumn, Table
+
+from hst_cloud.archive.inputs import ProductsLike, as_products
+from hst_cloud.archive.session import Watcher
+from hst_cloud.errors import (
+    FormatError,
+    HSTCloudError,
+    HSTCloudWarning,
+    NotInCloudError,
+    ProductNameError,
+    QueryError,
+)
+from hst_cloud.fits.header_blocks import HDULike, HDUName, Kin, as_hdu, header_blocks
+from hst_cloud.fits.keywords import Memo, Value, every, normalized, pick
+from hst_cloud.store.adapters import StoreLike, as_store
+from hst_cloud.store.drive import run_many
+from hst_cloud.store.objects import Piece, Store
+from hst_cloud.store.plan import Plan
+from hst_cloud.store.policy import S3
+from hst_cloud.values import ByteRange, Product, Progress
+
+__all__ = ["headers"]
+
+OnError: TypeAlias = Literal["raise", "skip", "mask"]
+"""What becomes of a product that cannot be read."""
+
+_Values: TypeAlias = "Mapping[str, Value]"  # of one product, by column
+_Taking: TypeAlias = "Callable[[Sequence[bytes | None]], _Values]"  # of the headers that were read
+
+FILENAME = "productFilename"
+
+# What stands before the dot of record-valued keywords, whose names have one: FITS Paper IV (Calabretta et al., draft of
+# 2004) has DPj and DQj; stwcs, which writes HST's distortions, has D2IMj besides.
+_RECORD = re.compile(r"\s*(?:DP|DQ|D2IM)\d+[A-Z]?\s*", re.IGNORECASE)
+
+
+def headers(
+    products: ProductsLike,
+    keywords: str | Sequence[str] | None = None,
+    *,
+    hdu: HDULike = 0,
+    store: StoreLike = None,
+    in_flight: int = S3.in_flight,
+    on_error: OnError = "raise",
+    progress: Watcher | None = None,
+) -> Table:
+    """Read keywords of many products into one table: one row each, in the order given.
+
+    Parameters
+    ----------
+    products : Table, Row, Product, str, or a list that mixes them
+        The files: see `hst_cloud.resolve`.
+    keywords : str or sequence of str, optional
+        Which keywords, in any case. ``"SCI,2.PHOTFLAM"`` names one of an extension: its EXTNAME, and EXTVER where the
+        first of that name is not meant; ``"1.EXPTIME"`` its position. Record-valued keywords are named as astropy names
+        them (``"SCI,1.DP1.EXTVER"``). ``"*"`` stands for all keywords of ``hdu``, which is the default; ``"SCI,1.*"``
+        for all of an extension.
+    hdu : int, str or tuple, optional
+        Where keywords without an extension are: by default the primary header. ``1``, ``"SCI"``, ``"SCI,2"`` or
+        ``("SCI", 2)``.
+    store : optional
+        Where to read: by default the anonymous public bucket. See `hst_cloud.open`.
+    in_flight : int, optional
+        Requests at a time.
+    on_error : {"raise", "skip", "mask"}, optional
+        What becomes of a product that cannot be read: it ends the call; or it has no row; or its row is masked. The
+        latter two end in one warning that lists them.
+    progress : callable, optional
+        Receives a `hst_cloud.values.Progress` after each product.
+
+    Returns
+    -------
+    Table
+        ``productFilename``, then a column for each keyword, named as it was asked for; then those that ``*`` brings, in
+        the order in which they first appear. Masked is what a file does not have or has without a value.
+
+        A column's type is that of its values: ``bool``, ``int64``, ``float64`` (also of whole numbers and floats
+        together), ``complex128`` or text. If they have no type in common, it is text: numbers as Python writes them,
+        logical values as ``T`` and ``F``; so are integers beyond 64 bits. A column without any value is masked text.
+        COMMENT and HISTORY are their lines with newlines between.
+
+        ``meta`` holds what was asked (``criteria``), the ``service`` and ``endpoint``, ``time`` (UTC), ``versions``,
+        the ``requests`` and ``bytes`` that it took, and ``errors`` by file name.
+
+    Raises
+    ------
+    QueryError
+        A keyword or an HDU is none.
+    ProductNameError, NotInCloudError
+        An input names no file, or its place in the bucket is not known; raised before anything is read.
+    StoreError
+        The bucket does not hold a file, does not give it, or does not answer.
+    FormatError
+        It is no FITS file, is compressed, is truncated before what is wanted, or a card cannot be read.
+
+    Warns
+    -----
+    HSTCloudWarning
+        Products could not be read, and ``on_error`` is not ``"raise"``.
+
+    Notes
+    -----
+    Requests: one for each file for keywords of the primary header (32 KiB; 128 KiB of drizzled files) and, as a rule,
+    of the first extension (64 KiB). For those farther back one more for each HDU before: the first files are walked
+    one request after another, those like them take one round trip. A file that is named twice is read once.
+
+    Cards are read as astropy reads them: values are what ``header[keyword]`` gives, of a repeated keyword the first.
+    Of tile-compressed images it is the header that is stored, that of a table.
+
+    Examples
+    --------
+    >>> import hst_cloud as hst
+    >>> files = ["jbqf03gjq_flc.fits", "jbqf03gmq_flc.fits"]
+    >>> table = hst.headers(files, ["EXPTIME", "DATE-OBS", "SCI,2.PHOTFLAM"])  # doctest: +SKIP
+    """
+    if on_error not in {"raise", "skip", "mask"}:
+        message = f"on_error={on_error!r} is not known: expected 'raise', 'skip' or 'mask'"
+        raise QueryError(message)
+    asked = _asked(["*"] if keywords is None else [keywords] if isinstance(keywords, str) else keywords, as_hdu(hdu))
+    known = as_products(products)
+    source = as_store(store)
+    before = (source.traffic.requests, source.traffic.bytes)
+    results = _read(known, source, asked, in_flight=in_flight, on_error=on_error, progress=progress)
+    each = list(zip(known, results, strict=True))
+    failed = [(product, result) for product, result in each if isinstance(result, HSTCloudError)]
+    kept = [pair for pair in each if on_error == "mask" or not isinstance(pair[1], HSTCloudError)]
+    table = _table([(product, {} if isinstance(r, HSTCloudError) else r) for product, r in kept], asked)
+    table.meta = {
+        "criteria": {"keywords": [one.column for one in asked], "hdu": str(as_hdu(hdu))},
+        "service": "GetObject",
+        "endpoint": source.address("").rstrip("/"),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"hst_cloud": version("hst-cloud"), "astropy": version("astropy")},
+        "requests": source.traffic.requests - before[0],
+        "bytes": source.traffic.bytes - before[1],
+        "errors": {_called(product): str(error) for product, error in failed},
+    }
+    if failed:
+        warnings.warn(_list_of(failed, len(known), on_error), HSTCloudWarning, stacklevel=2)
+    return table
+
+
+# --- What is asked for -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One column."""
+
+    column: str
+    """As it was asked for."""
+    hdu: HDUName
+    """Where it is."""
+    keyword: str
+    """As `pick` wants it."""
+
+
+def _asked(keywords: Sequence[object], hdu: HDUName) -> list[_Asked]:
+    """Return the columns that are asked for, each once."""
+    if not keywords:
+        message = "keywords is empty: name one, or leave it out for all keywords of the HDU"
+        raise QueryError(message)
+    found: dict[str, _Asked] = {}
+    for text in keywords:
+        if not isinstance(text, str) or text == FILENAME:
+            message = f"{text!r} is no keyword: expected a text such as 'EXPTIME' or 'SCI,1.PHOTFLAM'"
+            raise QueryError(message)
+        where, dot, name = text.partition(".")
+        if not dot or _RECORD.fullmatch(where) or text.upper().startswith("HIERARCH "):
+            where, name = "", text
+        keyword = "*" if name == "*" else normalized(name)
+        found[text] = _Asked(text, as_hdu(where) if where else hdu, keyword)
+    return list(found.values())
+
+
+def _reading(asked: Sequence[_Asked]) -> tuple[list[HDUName], _Taking]:
+    """Return which headers to read, and what takes the values that are asked for from their blocks."""
+    memo = Memo()
+    named: dict[HDUName, dict[str, list[str]]] = {one.hdu: {} for one in asked}  # the columns of each keyword
+    whole = [one for one in asked if one.keyword == "*"]
+    for one in asked:
+        if one.keyword != "*":
+            named[one.hdu].setdefault(one.keyword, []).append(one.column)
+
+    def read(blocks: Sequence[bytes | None]) -> _Values:
+        found: dict[str, Value] = {}
+        held = dict(zip(named, blocks, strict=True))
+        for hdu, columns in named.items():
+            block = held[hdu]
+            if block is not None and columns:
+                for keyword, value in pick(block, list(columns), memo).items():
+                    found.update(dict.fromkeys(columns[keyword], value))
+        for one in whole:
+            block = held[one.hdu]
+            if block is not None:
+                prefix = one.column[:-1]
+                values = every(block, memo)
+                found |= {prefix + keyword: value for keyword, value in values.items()} if prefix else values
+        return found
+
+    return list(named), read
+
+
+# --- What is read ----------------------------------------------------------------------------------------------------
+
+
+def _read(
+    known: Sequence[Product],
+    store: Store,
+    asked: Sequence[_Asked],
+    *,
+    in_flight: int,
+    on_error: OnError,
+    progress: Watcher | None,
+) -> list[_Values | HSTCloudError]:
+    """Return each product's values, or why there are none."""
+    results: list[_Values | HSTCloudError] = [_placeless(product) or {} for product in known]
+    places: dict[str, list[int]] = {}
+    for i, (product, result) in enumerate(zip(known, results, strict=True)):
+        if not isinstance(result, HSTCloudError):
+            places.setdefault(product.key, []).append(i)
+        elif on_error == "raise":
+            raise result
+    done = len(known) - sum(map(len, places.values()))
+    for key, result in _each(store, list(places), asked, in_flight):
+        if on_error == "raise" and isinstance(result, HSTCloudError):
+            raise result
+        for i in places[key]:
+            results[i] = result
+        done += len(places[key])
+        if progress:
+            progress(Progress(what="products", done=done, total=len(known)))
+    return results
+
+
+def _each(
+    store: Store, keys: Sequence[str], asked: Sequence[_Asked], in_flight: int
+) -> Iterator[tuple[str, _Values | HSTCloudError]]:
+    """Yield the values of each file, or what went wrong, as they come."""
+    wanted, take = _reading(asked)
+    kin: Kin = {}
+    work = ((key, _values(store, key, wanted, take, kin)) for key in keys)
+    with closing(run_many(store, work, in_flight=in_flight)) as driven:  # type: ignore[type-var]  # it is a generator
+        for position, result in driven:
+            yield keys[position], result
+
+
+def _values(
+    store: Store, key: str, wanted: Sequence[HDUName], take: _Taking, kin: Kin
+) -> Plan[ByteRange, Piece, _Values]:
+    """Read one file's headers, and take the values that are asked for from them.
+
+    They are taken here, where the bytes come in, and not by the thread that waits for them: two threads that are both
+    busy in one interpreter wait for each other.
+    """
+    blocks = yield from header_blocks(key, wanted, kin)
+    try:
+        return take(blocks)
+    except FormatError as error:
+        message = f"{store.address(key)}: {error}"
+        raise FormatError(message, key=key) from error
+
+
+def _placeless(product: Product) -> HSTCloudError | None:
+    """Return the error for a product that is no file with a place in the bucket."""
+    if product.key.endswith("/"):
+        message = (
+            f"{product.obs_id} names an observation with several files: expected one file, such as "
+            f"'{product.obs_id}_raw.fits'. hst_cloud.products lists them."
+        )
+        return NotInCloudError(message, key=product.key)
+    if product.key:
+        return None
+    if not product.filename and product.uri is None:
+        return ProductNameError(product.reason)
+    advice = (
+        "hst_cloud.open(..., source='mast') reads it from MAST."
+        if product.status == "not_mirrored"
+        else "hst_cloud.resolve(..., verify=True) looks for it in the bucket's listing."
+    )
+    name = product.filename or product.uri
+    return NotInCloudError(f"{name} has no known place in the bucket: {product.reason}. {advice}", uri=product.uri)
+
+
+def _called(product: Product) -> str:
+    return product.filename or product.key or product.uri or product.reason
+
+
+def _list_of(failed: Sequence[tuple[Product, HSTCloudError]], total: int, on_error: OnError) -> str:
+    done = "left out" if on_error == "skip" else "masked"
+    each = "\n".join(f"  {_called(product)}: {error}" for product, error in failed)
+    return f"{len(failed)} of {total} products could not be read and are {done}:\n{each}"
+
+
+# --- The table -------------------------------------------------------------------------------------------------------
+
+
+def _table(rows: Sequence[tuple[Product, _Values]], asked: Sequence[_Asked]) -> Table:
+    columns = dict.fromkeys(one.column for one in asked if one.keyword != "*")
+    for _, values in rows:
+        columns.update(dict.fromkeys(values))
+    names = [product.filename or product.key.rpartition("/")[2] for product, _ in rows]
+    made = [MaskedColumn(np.array(names, dtype=str), name=FILENAME, description="Name of the file", copy=False)]
+    made += [_column(name, [values.get(name) for _, values in rows]) for name in columns]
+    return Table(made, copy=False)
+
+
+def _column(name: str, values: Sequence[Value]) -> MaskedColumn:
+    """Return one keyword's values as a column of the type that they have in common."""
+    kinds = set(map(type, values))
+    data, masked = _array(values, kinds - {NoneType})
+    mask: Any = np.array([value is None for value in values], dtype=bool) if NoneType in kinds else False
+    column = MaskedColumn(data, mask=mask, name=name, copy=False)
+    if masked == "text":
+        column.info.serialize_method["ecsv"] = "data_mask"  # else ECSV reads an empty text as a masked one
+    return column
+
+
+def _array(values: Sequence[Value], kinds: set[type]) -> tuple[npt.NDArray[Any], str]:
+    """Return values as an array, with something in place of None, and what kind of array it is."""
+    if kinds == {bool}:
+        return np.array([value is True for value in values], dtype=bool), "bool"
+    if kinds and kinds <= {int, float, complex}:
+        dtype = np.complex128 if complex in kinds else np.float64 if float in kinds else np.int64
+        try:
+            return np.array([0 if value is None else value for value in values], dtype=dtype), "number"
+        except OverflowError:  # a whole number of more than 64 bits
+            pass
+    texts = values if kinds == {str} and None not in values else [_text(value) for value in values]
+    return np.array(texts, dtype=str), "text"
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "T" if value else "F"
+    return "" if value is None else str(value)

@@ -1,0 +1,289 @@
+"""Tables of products: chosen columns and rows, by ranges, with units or as bare arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from astropy import units as u
+from astropy.table import MaskedColumn, QTable
+from astropy.utils.masked import Masked
+from numpy.typing import NDArray
+
+from hst_cloud.archive.inputs import ProductsLike, as_product, as_products
+from hst_cloud.errors import QueryError
+from hst_cloud.fits.columns import Form, TableRead, decode, nulls
+from hst_cloud.fits.layout import HDUExtent
+from hst_cloud.fits.tables import WHOLE, Choice, Tables, read_tables
+from hst_cloud.science.fgs import as_channels, is_sensor, read_channels
+from hst_cloud.science.many import OnError, as_on_error, placed, read_each
+from hst_cloud.science.units import unit_of
+from hst_cloud.store.adapters import StoreLike, as_store
+from hst_cloud.store.drive import run_one
+from hst_cloud.store.objects import Piece
+from hst_cloud.store.plan import Plan
+from hst_cloud.store.policy import S3
+from hst_cloud.values import ByteRange, Product, ProductLike, Progress
+
+__all__ = ["HDULike", "as_table", "columns", "table", "tables"]
+
+HDULike: TypeAlias = "int | str | tuple[str, int] | None"
+"""An HDU: its number, ``"EVENTS"``, ``"SCI,2"`` or ``("SCI", 2)``; None for a product's first table."""
+
+
+def table(
+    product: ProductLike,
+    hdu: HDULike = None,
+    *,
+    columns: Sequence[str] | None = None,
+    rows: slice | None = None,
+    store: StoreLike = None,
+) -> QTable:
+    """Read a table of a product, or some columns and rows of it.
+
+    Binary and ASCII tables become what they are; the counts of the Fine Guidance Sensors (a1f, a2f, a3f), which lie
+    in an image, become a table of time and channels.
+
+    Parameters
+    ----------
+    product : Product, Row or str
+        As for `~hst_cloud.open`.
+    hdu : int, str or tuple, optional
+        Which HDU: a number, a name such as ``"EVENTS"``, or a name and version, ``"SCI,2"`` or ``("SCI", 2)``. By
+        default the product's first table.
+    columns : sequence of str, optional
+        Which columns, in this order; all by default. Of rows longer than 256 kB only these are read.
+    rows : slice, optional
+        Which rows, zero-based and without steps; all by default. No others are read.
+    store : optional
+        Where to read, as for `~hst_cloud.open`.
+
+    Returns
+    -------
+    astropy.table.QTable
+        Columns with units are quantities of the stored type; a stored value that is TNULL is masked. ``meta`` has
+        ``key``, ``etag``, ``hdu``, ``name``, ``ver`` and ``rows``.
+
+    Raises
+    ------
+    QueryError
+        The product has no such table or column, or `rows` has steps.
+    FormatError, TruncatedFileError
+        The table cannot be read, or a unit is not known; the data end too early.
+    NotInCloudError, ObjectNotFoundError, ObjectChangedError, AccessDeniedError, StoreUnavailableError
+        As for `~hst_cloud.open`.
+
+    Notes
+    -----
+    Requests: one for a file of at most 1 MiB, or of 8 MiB of known size of which all is wanted; else one or two for
+    the headers and one for each 8 MiB of the rows.
+
+    Examples
+    --------
+    >>> import hst_cloud as hst
+    >>> events = hst.table("ld9m10ujq_corrtag_a.fits", "EVENTS", columns=["TIME", "WAVELENGTH"])  # doctest: +SKIP
+    """
+    known = placed(as_product(product))
+    where = as_store(store)
+    if hdu is None and is_sensor(known.key):
+        return as_channels(run_one(where, known.key, read_channels(known.key, rows=rows, size=known.size)), columns)
+    read = run_one(where, known.key, _plan(known, hdu, columns, rows))
+    return as_table(read, _only(known, read, hdu))
+
+
+def tables(
+    products: ProductsLike,
+    hdu: HDULike = None,
+    *,
+    columns: Sequence[str] | None = None,
+    rows: slice | None = None,
+    store: StoreLike = None,
+    in_flight: int = S3.in_flight,
+    on_error: OnError = "raise",
+    progress: Callable[[Progress], None] | None = None,
+) -> Iterator[tuple[Product, QTable]]:
+    """Read the same table of many products, as `table` reads one.
+
+    Parameters
+    ----------
+    products : Table or iterable
+        Products, or what names them.
+    hdu, columns, rows, store
+        As for `table`.
+    in_flight : int, optional
+        Requests in flight at a time.
+    on_error : {"raise", "skip"}, optional
+        With ``"skip"``, a broken product is left out, and one warning at the end lists them.
+    progress : callable, optional
+        Given a `~hst_cloud.values.Progress` for each file.
+
+    Yields
+    ------
+    product : Product
+        In the order given.
+    table : astropy.table.QTable
+        As `table` returns it.
+
+    Notes
+    -----
+    Requests: as for `table`, for each product. Closing the iterator ends them.
+    """
+
+    def finish(product: Product, read: Tables) -> QTable:
+        return as_table(read, _only(product, read, hdu))
+
+    return _each(
+        products, finish, lambda product: _plan(product, hdu, columns, rows), store=store, in_flight=in_flight,
+        on_error=on_error, progress=progress,
+    )  # fmt: skip
+
+
+def columns(
+    products: ProductsLike,
+    hdu: HDULike = None,
+    *,
+    columns: Sequence[str] | None = None,
+    rows: slice | None = None,
+    store: StoreLike = None,
+    in_flight: int = S3.in_flight,
+    on_error: OnError = "raise",
+    progress: Callable[[Progress], None] | None = None,
+) -> Iterator[tuple[Product, dict[str, NDArray[Any]]]]:
+    """Read the columns of a table of many products as bare arrays: the fastest way to their numbers.
+
+    Parameters
+    ----------
+    products, hdu, columns, rows, store, in_flight, on_error, progress
+        As for `tables`.
+
+    Yields
+    ------
+    product : Product
+        In the order given.
+    columns : dict of str to numpy.ndarray
+        Arrays in the machine's byte order that own their memory, with one item for each row: scaled by TSCAL and
+        TZERO, without units, and with TNULL's values as they are.
+
+    Notes
+    -----
+    Requests: as for `table`, for each product.
+
+    Examples
+    --------
+    >>> import hst_cloud as hst
+    >>> for product, spectrum in hst.columns(files, columns=["WAVELENGTH", "FLUX"]):  # doctest: +SKIP
+    ...     total = spectrum["FLUX"].sum(axis=1)
+    """
+
+    def finish(product: Product, read: Tables) -> dict[str, NDArray[Any]]:
+        return decode(_only(product, read, hdu))
+
+    return _each(
+        products, finish, lambda product: _plan(product, hdu, columns, rows), store=store, in_flight=in_flight,
+        on_error=on_error, progress=progress,
+    )  # fmt: skip
+
+
+def as_table(read: Tables, one: TableRead) -> QTable:
+    """Return a table's columns with their units.
+
+    Raises
+    ------
+    FormatError
+        A unit is not known; or astropy cannot decode the table.
+    """
+    units = dict(zip(one.form.names, one.form.units, strict=True))
+    found = decode(one)
+    made = {}
+    for name, values in found.items():
+        unit = None
+        if units[name]:
+            keyword = f"TUNIT{one.form.names.index(name) + 1}"
+            unit = unit_of(units[name], file=read.layout.key, keyword=keyword)
+        made[name] = measured(values, unit, nulls(one, name))
+    meta = {
+        "key": read.layout.key, "etag": read.layout.etag, "hdu": one.number, "name": one.extent.name,
+        "ver": one.extent.ver, "rows": (one.rows.start, one.rows.stop),
+    }  # fmt: skip
+    return QTable(made, meta=meta, copy=False)
+
+
+def measured(values: NDArray[Any], unit: u.UnitBase | None, mask: NDArray[np.bool_] | None) -> Any:
+    """Return `values` as a column of a QTable: a quantity of their own type where there is a unit."""
+    if unit is None or values.dtype.kind not in "iufc":
+        return values if mask is None else MaskedColumn(values, mask=mask)
+    quantity = u.Quantity(values, unit, copy=False, dtype=None)
+    return quantity if mask is None else Masked(quantity, mask=mask)
+
+
+# --- Which table -----------------------------------------------------------------------------------------------------
+
+
+def _each(
+    products: ProductsLike,
+    finish: Callable[[Product, Tables], Any],
+    plan_of: Callable[[Product], Plan[ByteRange, Piece, Tables]],
+    *,
+    store: StoreLike,
+    in_flight: int,
+    on_error: OnError,
+    progress: Callable[[Progress], None] | None,
+) -> Iterator[tuple[Product, Any]]:
+    as_on_error(on_error)
+    return read_each(
+        as_products(products), plan_of, finish, store=as_store(store), in_flight=in_flight, on_error=on_error,
+        progress=progress,
+    )  # fmt: skip
+
+
+def _plan(
+    product: Product, hdu: HDULike, columns: Sequence[str] | None, rows: slice | None
+) -> Plan[ByteRange, Piece, Tables]:
+    whole = hdu is None and columns is None and rows is None and product.size is not None and product.size <= WHOLE
+    return read_tables(
+        product.key, _choice(hdu, columns), rows=rows, size=product.size, first=product.size if whole else None
+    )
+
+
+def _choice(hdu: HDULike, columns: Sequence[str] | None) -> Choice:
+    """Return what takes the table that `hdu` names; one for each file, since it remembers the first."""
+    taken: list[int] = []
+    name, ver, number = _named(hdu)
+
+    def choose(at: int, extent: HDUExtent, form: Form) -> Sequence[str] | None:
+        fits = at == number if number is not None else extent.name.upper() == name and ver in {None, extent.ver}
+        if taken or not (hdu is None or fits):
+            return None
+        taken.append(at)
+        return form.names if columns is None else columns
+
+    return choose
+
+
+def _named(hdu: HDULike) -> tuple[str, int | None, int | None]:
+    """Return the name, version and number that `hdu` gives."""
+    match hdu:
+        case None:
+            return "", None, None
+        case bool():
+            pass
+        case int():
+            return "", None, hdu
+        case str():
+            name, comma, ver = hdu.partition(",")
+            if not comma or ver.strip().isdigit():
+                return name.strip().upper(), int(ver) if comma else None, None
+        case (str(name), int(ver)):
+            return name.upper(), ver, None
+    message = f"hdu={hdu!r} names no HDU: expected a number, a name, or a name and version such as 'SCI,2'"
+    raise QueryError(message)
+
+
+def _only(product: Product, read: Tables, hdu: HDULike) -> TableRead:
+    if read.tables:
+        return read.tables[0]
+    found = ", ".join(f"{i} {e.name or '(no name)'},{e.ver}" for i, e in enumerate(read.layout.hdus))
+    wanted = "table" if hdu is None else f"table {hdu!r}"
+    message = f"{product.filename or product.key} has no {wanted}: its HDUs are {found}"
+    raise QueryError(message, key=product.key)
