@@ -13,7 +13,7 @@ from typing import Any, cast
 from astropy.table import Column, Table
 from astropy.time import Time
 
-from hst_cloud.cli_io import Value, plain_values, table_of
+from hst_cloud.cli.tables import Value, plain_values, table_of
 
 __all__ = ["HDUS", "OBSERVATIONS", "PLACES", "PRODUCTS", "human_size", "opened", "plain", "render", "shown"]
 

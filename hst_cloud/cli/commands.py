@@ -24,8 +24,8 @@ from astropy.table import Row
 
 import hst_cloud as hst
 from hst_cloud.archive.inputs import as_product
-from hst_cloud.cli_io import FORMATS, Format, Value, criteria_of, span_of, table_of, words_of
-from hst_cloud.cli_streams import (
+from hst_cloud.cli.progress import progress_line
+from hst_cloud.cli.streams import (
     Output,
     archive_at,
     emit,
@@ -39,10 +39,10 @@ from hst_cloud.cli_streams import (
     terminal_width,
     write_clean,
 )
-from hst_cloud.cli_text import HDUS, OBSERVATIONS, PLACES, PRODUCTS, opened, plain, shown
+from hst_cloud.cli.tables import FORMATS, Format, Value, criteria_of, span_of, table_of, words_of
+from hst_cloud.cli.text import HDUS, OBSERVATIONS, PLACES, PRODUCTS, opened, plain, shown
 from hst_cloud.errors import HSTCloudError, MissingExtraError, QueryError
-from hst_cloud.meter import Meter
-from hst_cloud.progress import progress_line
+from hst_cloud.store.meter import Meter
 
 __all__ = ["cli", "main"]
 
@@ -393,7 +393,3 @@ def doctor(*, output: Output) -> int:
         emit(table_of([asdict(finding) for finding in findings]), output, ())
     statuses = {finding.status for finding in findings}
     return ERROR if "fails" in statuses else SOME if "unknown" in statuses else DONE
-
-
-if __name__ == "__main__":
-    main()

@@ -13,8 +13,8 @@ from typing import TextIO
 
 from astropy.table import Row, Table
 
-from hst_cloud.cli_io import Format, read_table, write
-from hst_cloud.cli_text import plain, render
+from hst_cloud.cli.tables import Format, read_table, write
+from hst_cloud.cli.text import plain, render
 from hst_cloud.errors import HSTCloudError, HSTCloudWarning, QueryError
 from hst_cloud.settings import endpoints
 
