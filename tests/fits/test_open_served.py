@@ -165,3 +165,15 @@ def test_a_wcs_finds_its_distortion_tables(tmp_path):
             assert mine.det2im1 is not None
             grid = np.meshgrid(np.linspace(0, 100, 7), np.linspace(0, 50, 7))
             assert np.array_equal(mine.all_pix2world(*grid, 0), theirs.all_pix2world(*grid, 0))
+
+
+def test_an_exclusive_product_says_that_it_is(archive):
+    """What the table marks as exclusive and the bucket does not hold is told so, not just as missing."""
+    product = hst.Product(
+        filename="jbqf03gkq_flc.fits",
+        key="hst/public/jbqf/jbqf03gkq/jbqf03gkq_flc.fits",
+        status="exclusive",
+        reason="MAST says 'EXCLUSIVE_ACCESS': not public before its release date",
+    )
+    with pytest.raises(NotInCloudError, match="is not in the public bucket: MAST says 'EXCLUSIVE_ACCESS'"):
+        hst.open(product)
