@@ -19,7 +19,7 @@ from hst_cloud.archive.resolve import resolve
 from hst_cloud.archive.session import Watcher
 from hst_cloud.errors import NotInCloudError, QueryError
 from hst_cloud.fits.reader import open as open_product
-from hst_cloud.meter import Meter
+from hst_cloud.store.meter import Meter
 from hst_cloud.testing import LocalArchive, make_demo_archive
 
 __all__ = ["EMBEDDED", "LIVE", "Job", "Shown", "demonstration", "jobs", "run"]

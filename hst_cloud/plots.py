@@ -10,14 +10,15 @@ matplotlib comes with the extra ``plot``, and is imported when something is draw
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 
+from hst_cloud import drawable
 from hst_cloud.archive.inputs import as_product
+from hst_cloud.drawable import Floats, Picture, kind_of
 from hst_cloud.errors import FormatError, MissingExtraError
 from hst_cloud.fits.reader import open as open_product
 from hst_cloud.store.adapters import StoreLike
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Picture", "counts", "events", "image", "kind_of", "quicklook", "spectrum"]
-
-Picture: TypeAlias = Literal["image", "spectrum", "events", "counts"]
-"""What can be drawn."""
-
-_Floats: TypeAlias = npt.NDArray[np.float64]
 
 _SIZE = (7.2, 5.4)  # inches
 _DPI = 150
@@ -87,31 +83,6 @@ def quicklook(
             return counts(product, name=name)
 
 
-def kind_of(hdul: fits.HDUList) -> Picture:
-    """Return what a file holds, as its headers tell.
-
-    Raises
-    ------
-    FormatError
-        It holds nothing that could be drawn.
-    """
-    if _fgs_channels(hdul[0].header):
-        return "counts"
-    for hdu in hdul:
-        names = set(hdu.columns.names) if isinstance(hdu, fits.BinTableHDU) else set()
-        if {"WAVELENGTH", "FLUX"} <= names:
-            return "spectrum"
-        if _places(names):
-            return "events"
-        if _is_image(hdu):
-            return "image"
-    message = (
-        f"{_name(hdul[0].header)} has no picture: expected an image, a table with WAVELENGTH and FLUX, a table of "
-        f"events, or counts of an FGS; found {', '.join(f'{h.name} ({type(h).__name__})' for h in hdul)[:300]}"
-    )
-    raise FormatError(message)
-
-
 # --- Images ----------------------------------------------------------------------------------------------------------
 
 
@@ -144,13 +115,13 @@ def image(hdul: fits.HDUList, *, pixels: int = 1000, name: str = "") -> Figure:
         matplotlib is not installed.
     """
     figure = _figure()
-    hdu = next((h for h in hdul if _is_image(h)), None)
+    hdu = next((h for h in hdul if drawable.is_image(h)), None)
     if hdu is None:
-        message = f"{_name(hdul[0].header)} holds no image with two axes"
+        message = f"{drawable.name_of(hdul[0].header)} holds no image with two axes"
         raise FormatError(message)
-    rows, columns = (_middle(length, pixels) for length in hdu.shape[-2:])
-    data = _part(hdu, (0,) * (len(hdu.shape) - 2) + (rows, columns))
-    if "DRIZCORR" in hdul[0].header and _suffix(hdul[0].header) in {"drz", "drc"}:
+    rows, columns = (drawable.middle(length, pixels) for length in hdu.shape[-2:])
+    data = drawable.part_of(hdu, (0,) * (len(hdu.shape) - 2) + (rows, columns))
+    if "DRIZCORR" in hdul[0].header and drawable.suffix_of(hdul[0].header) in {"drz", "drc"}:
         data[data == 0] = np.nan  # nothing was exposed there: DrizzlePac Handbook, final_fillval
     axes = _sky_axes(figure, hdul, hdu)
     # In pixels of the whole image, to which the coordinates belong.
@@ -159,7 +130,9 @@ def image(hdul: fits.HDUList, *, pixels: int = 1000, name: str = "") -> Figure:
         data, origin="lower", extent=extent, norm=_stretch(data), cmap="gray", interpolation="nearest", aspect="equal"
     )
     axes.set_facecolor("#d9dde2")
-    figure.colorbar(drawn, ax=axes, label=_unit(hdu.header.get("BUNIT", "")) or "value", shrink=0.9, pad=0.03)
+    figure.colorbar(
+        drawn, ax=axes, label=drawable.unit_text(hdu.header.get("BUNIT", "")) or "value", shrink=0.9, pad=0.03
+    )
     _title(
         axes,
         hdul,
@@ -169,18 +142,7 @@ def image(hdul: fits.HDUList, *, pixels: int = 1000, name: str = "") -> Figure:
     return figure
 
 
-def _is_image(hdu: Any) -> bool:
-    if not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
-        return False
-    return len(hdu.shape) >= 2 and min(hdu.shape) > 0 and hdu.name not in {"D2IMARR", "WCSDVARR"}
-
-
-def _middle(length: int, most: int) -> slice:
-    start = max(0, (length - most) // 2)
-    return slice(start, min(length, start + most))
-
-
-def _stretch(data: _Floats) -> Any:
+def _stretch(data: Floats) -> Any:
     from astropy.visualization import AsinhStretch, ImageNormalize  # noqa: PLC0415  # imports matplotlib
 
     good = data[np.isfinite(data)]
@@ -246,13 +208,13 @@ def spectrum(hdul: fits.HDUList, *, name: str = "") -> Figure:
         (h for h in hdul if isinstance(h, fits.BinTableHDU) and {"WAVELENGTH", "FLUX"} <= set(h.columns.names)), None
     )
     if hdu is None:
-        message = f"{_name(hdul[0].header)} holds no table with WAVELENGTH and FLUX"
+        message = f"{drawable.name_of(hdul[0].header)} holds no table with WAVELENGTH and FLUX"
         raise FormatError(message)
     table = hdu.data
     wavelength = np.atleast_2d(np.asarray(table["WAVELENGTH"], dtype=np.float64))
-    flux = np.where(_flagged(hdu, wavelength.shape), np.nan, np.atleast_2d(table["FLUX"]).astype(np.float64))
-    glow = _airglow(wavelength)
-    power = _power(flux[~glow])
+    flux = np.where(drawable.flagged(hdu, wavelength.shape), np.nan, np.atleast_2d(table["FLUX"]).astype(np.float64))
+    glow = drawable.airglow(wavelength)
+    power = drawable.power_of_ten(flux[~glow])
     flux = flux / 10.0**power
     axes = figure.add_subplot()
     labels = [str(s).strip() for s in table["SEGMENT"]] if "SEGMENT" in hdu.columns.names else []
@@ -261,8 +223,8 @@ def spectrum(hdul: fits.HDUList, *, name: str = "") -> Figure:
         _line(axes, x, y, color, labels[i] if labels else None)
     _limits(axes, flux[~glow])
     axes.set(
-        xlabel=f"Wavelength ({_unit(hdu.columns['WAVELENGTH'].unit) or 'Angstrom'})",
-        ylabel=f"Flux ($10^{{{power}}}$ {_unit(hdu.columns['FLUX'].unit)})",
+        xlabel=f"Wavelength ({drawable.unit_text(hdu.columns['WAVELENGTH'].unit) or 'Angstrom'})",
+        ylabel=f"Flux ($10^{{{power}}}$ {drawable.unit_text(hdu.columns['FLUX'].unit)})",
     )
     if labels:
         axes.legend(frameon=False, fontsize=9)
@@ -271,50 +233,18 @@ def spectrum(hdul: fits.HDUList, *, name: str = "") -> Figure:
     return figure
 
 
-def _flagged(hdu: fits.BinTableHDU, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """Return which samples the pipeline holds for bad."""
-    names, bad = set(hdu.columns.names), np.zeros(shape, dtype=bool)
-    if "DQ" in names:
-        # COS Data Handbook 2.7.2, STIS Data Handbook 2.5.2: SDQFLAGS tells which flags are serious.
-        bad |= (np.atleast_2d(hdu.data["DQ"]).astype(np.int64) & int(hdu.header.get("SDQFLAGS", 0))) != 0
-    if "DQ_WGT" in names:
-        bad |= np.atleast_2d(hdu.data["DQ_WGT"]) == 0
-    return bad
-
-
-def _airglow(wavelength: _Floats) -> npt.NDArray[np.bool_]:
-    """Return where the upper atmosphere shines: Lyman alpha and O I 1304, COS Instrument Handbook 7.4.1."""
-    return ((wavelength > 1212.0) & (wavelength < 1219.5)) | ((wavelength > 1300.5) & (wavelength < 1308.0))
-
-
-def _power(flux: _Floats) -> int:
-    """Return the power of ten that goes from the axis into its label."""
-    good = np.abs(flux[np.isfinite(flux)])
-    top = float(np.percentile(good, 99.5)) if good.size else 0.0
-    return int(np.floor(np.log10(top))) if top > 0 else 0
-
-
-def _line(axes: Axes, x: _Floats, y: _Floats, color: str, label: str | None) -> None:
+def _line(axes: Axes, x: Floats, y: Floats, color: str, label: str | None) -> None:
     """Draw one spectrum: as it is where it is short, under its running means where it is noisy and long."""
     order = np.argsort(x, kind="stable")
     x, y = x[order], y[order]
     width = len(y) // 2000
     if width > 1:
         axes.plot(x, y, color=color, alpha=0.22, linewidth=0.4, rasterized=True)
-        x, y = _means(x, width), _means(y, width)
+        x, y = drawable.means(x, width), drawable.means(y, width)
     axes.plot(x, y, color=color, linewidth=0.8, label=label)
 
 
-def _means(values: _Floats, width: int) -> _Floats:
-    """Return the means of runs of `width` values, without those that are not a number."""
-    rows = values[: len(values) // width * width].reshape(-1, width)
-    good = np.isfinite(rows)
-    number = good.sum(axis=1)
-    total = np.where(good, rows, 0.0).sum(axis=1)
-    return np.asarray(np.divide(total, number, out=np.full(len(rows), np.nan), where=number > 0))
-
-
-def _limits(axes: Axes, values: _Floats) -> None:
+def _limits(axes: Axes, values: Floats) -> None:
     good = values[np.isfinite(values)]
     if good.size:
         low, high = np.percentile(good, [0.5, 99.5])
@@ -354,12 +284,12 @@ def counts(hdul: fits.HDUList, *, name: str = "") -> Figure:
     """
     figure = _figure()
     header = hdul[0].header
-    channels = _fgs_channels(header)
+    channels = drawable.fgs_channels(header)
     if not channels:
-        message = f"{_name(header)} holds no counts of an FGS: its first HDU names no channel by GTYPEn"
+        message = f"{drawable.name_of(header)} holds no counts of an FGS: its first HDU names no channel by GTYPEn"
         raise FormatError(message)
     first, last = min(channels.values()), max(channels.values())
-    samples = _part(hdul[0], slice(first, last + 1))
+    samples = drawable.part_of(hdul[0], slice(first, last + 1))
     for fill in ("FILL1", "FILL2"):
         if isinstance(header.get(fill), int | float):
             samples[samples == header[fill]] = np.nan
@@ -378,21 +308,13 @@ def counts(hdul: fits.HDUList, *, name: str = "") -> Figure:
     return figure
 
 
-def _fgs_channels(header: fits.Header) -> dict[str, int]:
-    """Return the rows of the first HDU that hold counts, by the channel's name; none where it is no file of FGS."""
-    if header.get("INSTRUME") != "FGS" or header.get("NAXIS") != 2:
-        return {}
-    names = {str(header.get(f"GTYPE{n + 1}", "")).strip(): n for n in range(header["NAXIS2"])}
-    return {name: n for name, n in names.items() if name in {"PMTXA", "PMTXB", "PMTYA", "PMTYB"}}
-
-
-def _trace(axes: Axes, time: _Floats, values: _Floats, *, width: int, color: str, label: str) -> None:
+def _trace(axes: Axes, time: Floats, values: Floats, *, width: int, color: str, label: str) -> None:
     if width > 1:
         rows = values[: len(values) // width * width].reshape(-1, width)
         filled = np.isfinite(rows)
         low = np.where(filled, rows, np.inf).min(axis=1)
         high = np.where(filled, rows, -np.inf).max(axis=1)
-        time, values = _means(time, width), _means(values, width)
+        time, values = drawable.means(time, width), drawable.means(values, width)
         empty = ~filled.any(axis=1)
         low[empty] = high[empty] = np.nan
         axes.fill_between(time, low, high, color=color, alpha=0.16, linewidth=0)
@@ -425,11 +347,13 @@ def events(hdul: fits.HDUList, *, name: str = "") -> Figure:
         matplotlib is not installed.
     """
     figure = _figure()
-    hdu = next((h for h in hdul if isinstance(h, fits.BinTableHDU) and _places(set(h.columns.names))), None)
+    hdu = next(
+        (h for h in hdul if isinstance(h, fits.BinTableHDU) and drawable.event_columns(set(h.columns.names))), None
+    )
     if hdu is None:
-        message = f"{_name(hdul[0].header)} holds no table of events"
+        message = f"{drawable.name_of(hdul[0].header)} holds no table of events"
         raise FormatError(message)
-    across, up = _places(set(hdu.columns.names))
+    across, up = drawable.event_columns(set(hdu.columns.names))
     table = hdu.data
     axes = figure.add_subplot()
     drawn = axes.hist2d(table[across], table[up], bins=(400, 200), cmap="magma", norm=_log_norm(), rasterized=True)[3]
@@ -437,12 +361,6 @@ def events(hdul: fits.HDUList, *, name: str = "") -> Figure:
     axes.set(xlabel=f"{across} (pixels)", ylabel=f"{up} (pixels)", facecolor="black")
     _title(axes, hdul, f"{hdu.name},{hdu.ver}, {len(table):,} events", name)
     return figure
-
-
-def _places(names: set[str]) -> tuple[str, ...]:
-    """Return the columns that tell where an event fell: COS's corrected or raw ones, or STIS's."""
-    pairs = (("XCORR", "YCORR"), ("RAWX", "RAWY"), ("AXIS1", "AXIS2"))
-    return next((pair for pair in pairs if {"TIME", *pair} <= names), ())
 
 
 def _log_norm() -> Any:
@@ -463,19 +381,13 @@ def _figure() -> Figure:
     return New(figsize=_SIZE, dpi=_DPI, layout="constrained")
 
 
-def _part(hdu: Any, key: Any) -> _Floats:
-    """Return a copy of a part of an image; astropy has sections of what is in a file alone."""
-    part = hdu.data[key] if hdu.fileinfo() is None else hdu.section[key]
-    return np.array(part, dtype=np.float64)
-
-
 def _title(axes: Any, hdul: fits.HDUList, what: str, name: str) -> None:
     """Say which product, target and filter it is; and below, in small, what of it was drawn."""
     header = hdul[0].header
     instrument = "/".join(filter(None, (str(header.get(k, "")).strip() for k in ("INSTRUME", "DETECTOR"))))
-    element = _element(header)
+    element = drawable.element_of(header)
     first = "  ".join(
-        filter(None, (name or _name(header), str(header.get("TARGNAME", "")).strip(), instrument, element))
+        filter(None, (name or drawable.name_of(header), str(header.get("TARGNAME", "")).strip(), instrument, element))
     )
     seconds = header.get("EXPTIME", header.get("TEXPTIME"))
     if seconds is None and len(hdul) > 1:
@@ -485,29 +397,3 @@ def _title(axes: Any, hdul: fits.HDUList, what: str, name: str) -> None:
     note = axes.text(0, 1.015, second, transform=axes.transAxes, fontsize=8.5, color="#555555", va="bottom")
     for text in (title, note):
         text.set_parse_math(False)  # a dollar in a target's name is a dollar
-
-
-def _name(header: fits.Header) -> str:
-    return str(header.get("FILENAME") or header.get("ROOTNAME") or "the file").strip()
-
-
-def _suffix(header: fits.Header) -> str:
-    return _name(header).partition(".")[0].rpartition("_")[2]
-
-
-def _element(header: fits.Header) -> str:
-    """Return the filter or grating, with its central wavelength where it has one."""
-    words = [str(header[k]).strip() for k in ("FILTER", "FILTER1", "FILTER2", "OPT_ELEM", "CAST_FLT") if k in header]
-    named = [word for word in words if word and not word.upper().startswith(("CLEAR", "N/A"))]
-    central = header.get("CENWAVE")
-    return " ".join(dict.fromkeys([*named, *([str(central)] if central else [])]))
-
-
-def _unit(text: object) -> str:
-    """Return a unit as a person writes it: ``electrons/s``."""
-    written = " ".join(str(text or "").replace(" /", "/").split())
-    if written.isupper():  # BUNIT of the images: ELECTRONS/S
-        written = written.lower()
-    for stored, shown in (("**2", "²"), ("Angstroms", "Å"), ("Angstrom", "Å"), ("angstrom", "Å")):
-        written = written.replace(stored, shown)
-    return written

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,15 @@ from support import SHARED_DATA
 # A busy machine is slow now and then; what an example gives does not depend on it.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+def pytest_configure():
+    """Heed interrupts even where a shell started the tests in the background.
+
+    There it has the interrupt ignored, which children inherit, so that none of them could be interrupted.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -43,6 +54,7 @@ def _scrubbed_environment(monkeypatch, request):
         if name.startswith(("AWS_", "HST_CLOUD_", "MAST_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("COLUMNS", "120")  # of the terminal, whatever that of the workers or of the person is
 
 
 @pytest.fixture(autouse=True)

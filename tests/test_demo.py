@@ -8,7 +8,7 @@ import sys
 import matplotlib.image
 import numpy as np
 import pytest
-from test_cli import run
+from cli.test_commands import run
 
 from hst_cloud import demo
 from hst_cloud.errors import NotInCloudError, QueryError

@@ -10,9 +10,12 @@ know the address; constructing it sends nothing; it sends all obsids in one requ
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 import threading
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
@@ -34,6 +37,8 @@ PAGE = 50_000
 """Rows a page: what astroquery asks for, and MAST gives."""
 
 Answer = dict[str, Any]
+
+_importing = threading.Lock()
 
 
 class Found:
@@ -58,6 +63,20 @@ class Found:
         return [note + "Ask again, or for less at a time, as by dates (since=, until=)"]
 
 
+def _astroquery() -> Any:
+    """Import astroquery, which takes half a second and reads its configuration, when it is first needed.
+
+    Its logger takes over `warnings.showwarning`, which is the user's: that is undone.
+    """
+    with _importing:
+        if "astroquery.mast" not in sys.modules:
+            with warnings.catch_warnings():
+                importlib.import_module("astroquery.mast")
+    import astroquery  # noqa: PLC0415
+
+    return astroquery
+
+
 def set_endpoint(observations: Any, root: str) -> Any:
     """Point one instance of astroquery's class at a MAST, and return its connection to the portal.
 
@@ -75,9 +94,7 @@ def set_endpoint(observations: Any, root: str) -> Any:
 @contextmanager
 def connected(root: str, clock: Clock, stop: threading.Event | None = None) -> Iterator[Any]:
     """Give a connection to the portal for one thread."""
-    from astroquery.mast import ObservationsClass  # noqa: PLC0415 - takes half a second and reads its configuration
-
-    portal = set_endpoint(ObservationsClass(), root)
+    portal = set_endpoint(_astroquery().mast.ObservationsClass(), root)
     with patient(portal._session, clock, stop):  # noqa: SLF001 - astroquery has no other name for it
         yield portal
 
@@ -85,15 +102,14 @@ def connected(root: str, clock: Clock, stop: threading.Event | None = None) -> I
 @contextmanager
 def translating(url: str) -> Iterator[None]:
     """Let no error of astroquery's or of those that it lets through reach the user; the question was checked before."""
-    from astroquery.exceptions import InvalidQueryError, RemoteServiceError  # noqa: PLC0415 - as above
-
+    foreign = _astroquery().exceptions
     try:
         yield
     except HSTCloudError:
         raise
-    except InvalidQueryError as err:
+    except foreign.InvalidQueryError as err:
         raise QueryError(str(err)) from err
-    except RemoteServiceError as err:
+    except foreign.RemoteServiceError as err:
         message = f"MAST at {url} answered with an error: {excerpt(str(err))!r}"
         raise ArchiveAnswerError(message, url=url) from err
     except (requests.RequestException, TimeoutError, AttributeError, LookupError, TypeError, ValueError) as err:

@@ -26,7 +26,14 @@ from astropy.io.fits.hdu.image import Section
 from astropy.io.fits.verify import VerifyError
 
 from hst_cloud.archive.inputs import as_product
-from hst_cloud.errors import FormatError, HSTCloudError, HSTCloudWarning, NotInCloudError, ObjectNotFoundError
+from hst_cloud.errors import (
+    AccessDeniedError,
+    FormatError,
+    HSTCloudError,
+    HSTCloudWarning,
+    NotInCloudError,
+    ObjectNotFoundError,
+)
 from hst_cloud.fits.index import Index, IndexLike, as_index, known_or_scan
 from hst_cloud.fits.layout import Layout, Scan
 from hst_cloud.fits.predict import siblings
@@ -88,7 +95,8 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     ProductNameError
         The input names no single file of the archive.
     NotInCloudError
-        The product has no place in the bucket, as HAP products have none; or it is not known without a listing.
+        The product has no place in the bucket, as HAP products have none; or it is not known without a listing; or it
+        is exclusive still.
     ObjectNotFoundError, AccessDeniedError, StoreUnavailableError
         The bucket does not hold it, does not give it, or does not answer.
     ObjectChangedError
@@ -126,7 +134,12 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     if known.key:
         try:
             return _open(as_store(store), known.key, known.size, as_index(index))
-        except ObjectNotFoundError:
+        except (ObjectNotFoundError, AccessDeniedError) as error:
+            if known.status == "exclusive":
+                message = (
+                    f"{known.filename} is not in the public bucket: {known.reason}. MAST serves those with rights."
+                )
+                raise NotInCloudError(message, key=known.key, uri=known.uri) from error
             if source != "mast" or known.uri is None:
                 raise
     if source != "mast" or known.uri is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -644,3 +646,17 @@ def test_the_embedded_archive_is_searched_like_mast(tmp_path):
             search(criteria={"proposal_pl": "x"})
     assert sorted(found["key"]) == keys[1:]
     assert found["size"].tolist() == [2880 * 1] * 4
+
+
+def test_the_users_way_of_showing_warnings_stays():
+    """Asking MAST imports astroquery, whose logger would take over `warnings.showwarning`."""
+    code = """
+import hst_cloud, warnings
+before = warnings.showwarning = lambda *words: None
+try:
+    hst_cloud.search("M 51", mast="http://127.0.0.1:1", deadline=0.1)
+except hst_cloud.errors.ArchiveUnavailableError:
+    print("asked", warnings.showwarning is before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "asked True\n"

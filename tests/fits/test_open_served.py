@@ -260,3 +260,15 @@ def adapted(over, archive):
         "stpubdata", endpoint=archive.endpoint, region="us-east-1", skip_signature=True,
         client_options={"allow_http": True},
     )  # fmt: skip
+
+
+def test_an_exclusive_product_says_that_it_is(archive):
+    """What the table marks as exclusive and the bucket does not hold is told so, not just as missing."""
+    product = hst.Product(
+        filename="jbqf03gkq_flc.fits",
+        key="hst/public/jbqf/jbqf03gkq/jbqf03gkq_flc.fits",
+        status="exclusive",
+        reason="MAST says 'EXCLUSIVE_ACCESS': not public before its release date",
+    )
+    with pytest.raises(NotInCloudError, match="is not in the public bucket: MAST says 'EXCLUSIVE_ACCESS'"):
+        hst.open(product)

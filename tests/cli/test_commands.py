@@ -11,9 +11,9 @@ import pytest
 from astropy.table import Table
 from click.testing import CliRunner
 
-from hst_cloud import cli, errors
-from hst_cloud.cli import main
-from hst_cloud.progress import progress_line
+from hst_cloud import errors
+from hst_cloud.cli import commands, main
+from hst_cloud.cli.progress import progress_line
 from hst_cloud.testing import LocalArchive, make_demo_archive
 from hst_cloud.values import Progress
 
@@ -272,7 +272,7 @@ def test_a_fault_of_ours_is_one_line_too(archive, monkeypatch):
         message = "by\nzero"
         raise ZeroDivisionError(message)
 
-    monkeypatch.setattr(cli.hst, "resolve", broken)
+    monkeypatch.setattr(commands.hst, "resolve", broken)
     found = run("resolve", "jzdm01011_drc.fits")
     assert (found.code, found.err) == (1, "hst-cloud: unexpected ZeroDivisionError: by zero (--debug shows where)\n")
 
@@ -283,7 +283,7 @@ def test_an_interruption_has_its_code(archive, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.hst, "resolve", interrupted)
+    monkeypatch.setattr(commands.hst, "resolve", interrupted)
     found = run("resolve", "jzdm01011_drc.fits")
     assert found.code == 130
     assert "Traceback" not in found.err
@@ -304,7 +304,7 @@ def test_warnings_hold_no_control_characters(archive, monkeypatch):
         warnings.warn("a\x1b[2J\nb", errors.HSTCloudWarning, stacklevel=2)
         return Table({"key": ["a"], "status": ["in_cloud"]})
 
-    monkeypatch.setattr(cli.hst, "resolve", warns)
+    monkeypatch.setattr(commands.hst, "resolve", warns)
     assert run("resolve", "x").err == "hst-cloud: warning: a [2J b\n"
 
 
@@ -320,9 +320,9 @@ def test_help_tells_options_and_exit_codes():
     """Every command has help; the program's own tells the exit codes."""
     found = run("--help")
     assert found.code == 0
-    for code, meaning in cli.EXIT_CODES.items():
+    for code, meaning in commands.EXIT_CODES.items():
         assert f"{code:3}  {meaning}" in found.out
-    for name in cli.cli.commands:
+    for name in commands.cli.commands:
         assert "--format" in run(name, "--help").out
     assert run("--version").out.startswith("hst-cloud, version ")
 

@@ -7,7 +7,7 @@ from astropy.table import MaskedColumn, Table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hst_cloud.cli_text import human_size, plain, render
+from hst_cloud.cli.text import human_size, plain, render
 
 
 @given(st.text())

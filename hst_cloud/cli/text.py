@@ -13,9 +13,17 @@ from typing import Any, cast
 from astropy.table import Column, Table
 from astropy.time import Time
 
-from hst_cloud.cli_io import Value, plain_values, table_of
+from hst_cloud.cli.tables import Value, plain_values, table_of
 
-__all__ = ["HDUS", "human_size", "opened", "plain", "render", "shown"]
+__all__ = ["HDUS", "OBSERVATIONS", "PLACES", "PRODUCTS", "human_size", "opened", "plain", "render", "shown"]
+
+# The columns that tell most, in that order, of each command's tables.
+OBSERVATIONS = (
+    *("obs_id", "instrument_name", "target_name", "filters", "t_exptime", "t_min", "dataproduct_type", "calib_level"),
+    *("proposal_id", "obsid", "distance", "s_ra", "s_dec", "dataRights", "obs_title"),
+)
+PRODUCTS = ("productFilename", "size", "status", "calib_level", "obs_id", "description", "key", "reason")
+PLACES = ("productFilename", "obs_id", "size", "status", "key", "reason")
 
 HDUS = ("hdu", "name", "ver", "type", "cards", "dimensions", "format")
 """What is told of one HDU, in the order of astropy's ``info``."""

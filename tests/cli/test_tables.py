@@ -10,7 +10,7 @@ from astropy.table import MaskedColumn, Table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hst_cloud.cli_io import criteria_of, read_table, records, span_of, table_of, words_of, write
+from hst_cloud.cli.tables import criteria_of, read_table, records, span_of, table_of, words_of, write
 from hst_cloud.errors import FormatError, QueryError
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

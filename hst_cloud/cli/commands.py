@@ -8,40 +8,41 @@ from __future__ import annotations
 
 import functools
 import io
-import logging
 import os
-import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TextIO, TypeVar, cast
+from typing import Any, Literal, NoReturn, TypeVar, cast
 
 import click
-from astropy.table import Row, Table
+from astropy.table import Row
 
 import hst_cloud as hst
 from hst_cloud.archive.inputs import as_product
-from hst_cloud.cli_io import (
-    FORMATS,
-    Format,
-    Value,
-    criteria_of,
-    read_table,
-    span_of,
-    table_of,
-    words_of,
-    write,
+from hst_cloud.cli.progress import progress_line
+from hst_cloud.cli.streams import (
+    Output,
+    archive_at,
+    emit,
+    given,
+    line_of,
+    log_shown,
+    name_of,
+    reports,
+    say,
+    show_warning,
+    terminal_width,
+    write_clean,
 )
-from hst_cloud.cli_text import HDUS, opened, plain, render, shown
+from hst_cloud.cli.tables import FORMATS, Format, Value, criteria_of, span_of, table_of, words_of
+from hst_cloud.cli.text import HDUS, OBSERVATIONS, PLACES, PRODUCTS, opened, plain, shown
 from hst_cloud.errors import HSTCloudError, MissingExtraError, QueryError
-from hst_cloud.meter import Meter
-from hst_cloud.progress import progress_line
-from hst_cloud.settings import endpoints
+from hst_cloud.store.meter import Meter
 
 __all__ = ["cli", "main"]
 
@@ -58,29 +59,7 @@ EXIT_CODES = {
 }
 """What the program's exit codes mean."""
 
-# The columns that tell most, in that order, of each command's tables.
-_OBSERVATIONS = (
-    *("obs_id", "instrument_name", "target_name", "filters", "t_exptime", "t_min", "dataproduct_type", "calib_level"),
-    *("proposal_id", "obsid", "distance", "s_ra", "s_dec", "dataRights", "obs_title"),
-)
-_PRODUCTS = ("productFilename", "size", "status", "calib_level", "obs_id", "description", "key", "reason")
-_PLACES = ("productFilename", "obs_id", "size", "status", "key", "reason")
-
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """How a command shall write its table."""
-
-    form: Format
-    """The form."""
-    asked: bool
-    """Whether somebody asked for that form."""
-    columns: tuple[str, ...]
-    """Columns to write, all of them; empty for the command's own choice."""
-    rows: int
-    """Greatest number of rows for a person; 0 for all."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -91,15 +70,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     arguments : sequence of str, optional
         By default those that the program was called with.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # of what this terminal's encoding lacks
-    with warnings.catch_warnings(), _logging(debug=debug):
-        warnings.showwarning = _show_warning
+    with warnings.catch_warnings(), log_shown(debug=debug):
+        warnings.showwarning = show_warning
         warnings.simplefilter("always", hst.errors.HSTCloudWarning)
-        code = _run(given, debug=debug)
+        code = _run(words, debug=debug)
     sys.exit(code)
 
 
@@ -110,76 +89,17 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         return INTERRUPTED
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "hst-cloud"
-        _say(f"{error.format_message()} See {command} --help.")
+        say(f"{error.format_message()} See {command} --help.")
         return USAGE
     except click.ClickException as error:
-        _say(error.format_message())
+        say(error.format_message())
         return ERROR
     except Exception as error:  # noqa: BLE001  # the rim of the program: whatever happens, a person gets one line
         if debug:
             traceback.print_exc()
-        _say(_line_of(error))
+        say(line_of(error))
         return USAGE if isinstance(error, QueryError) else ERROR
     return code if isinstance(code, int) else DONE
-
-
-def _line_of(error: Exception) -> str:
-    said = str(error)
-    if isinstance(error, HSTCloudError):
-        return said
-    if isinstance(error, OSError):
-        return said or type(error).__name__
-    return f"unexpected {type(error).__name__}: {said} (--debug shows where)"
-
-
-def _say(text: str) -> None:
-    click.echo(f"hst-cloud: {plain(text).strip()}", err=True)
-
-
-def _show_warning(  # noqa: PLR0917  # as `warnings.showwarning` is called
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,  # noqa: ARG001
-    lineno: int,  # noqa: ARG001
-    file: TextIO | None = None,  # noqa: ARG001
-    line: str | None = None,  # noqa: ARG001
-) -> None:
-    ours = issubclass(category, hst.errors.HSTCloudWarning)
-    _say(f"warning: {message}" if ours else f"warning: {category.__name__}: {message}")
-
-
-@contextmanager
-def _logging(*, debug: bool) -> Iterator[None]:
-    """With ``--debug``, let this package's log appear on standard error."""
-    logger = logging.getLogger("hst_cloud")
-    handler = logging.StreamHandler()
-    before = logger.level
-    if debug:
-        logger.addHandler(handler)
-        logger.setLevel(logging.DEBUG)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
-
-
-@contextmanager
-def _archive(endpoint: str | None) -> Iterator[None]:
-    """Make `endpoint` the default archive of every verb."""
-    if endpoint is None:
-        yield
-        return
-    endpoints(endpoint)  # complains
-    before = os.environ.get("HST_CLOUD_ENDPOINT")
-    os.environ["HST_CLOUD_ENDPOINT"] = endpoint
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop("HST_CLOUD_ENDPOINT", None)
-        else:
-            os.environ["HST_CLOUD_ENDPOINT"] = before
 
 
 # --- What the commands share -----------------------------------------------------------------------------------------
@@ -195,7 +115,7 @@ def _common(command: _Command) -> _Command:
             form=cast("Format", chosen), asked=form is not None, columns=tuple(words_of((columns,)) or ()), rows=rows
         )
         try:
-            with _archive(endpoint):
+            with archive_at(endpoint):
                 code = command(output=output, **own)
             sys.stdout.flush()
         except BrokenPipeError:
@@ -213,57 +133,11 @@ def _common(command: _Command) -> _Command:
         click.option("--format", "form", type=click.Choice(FORMATS),
                      help="How to write.  [default: table on a terminal, else jsonl]"),
     )  # fmt: skip
-    wrapped: Any = run
-    for option in options:
-        wrapped = option(wrapped)
-    return cast("_Command", wrapped)
-
-
-def _tells(output: Output) -> bool:
-    """Tell whether a command that reports, rather than makes a table, shall write for a person: unless asked not to."""
-    return not output.columns and (output.form == "table" or not output.asked)
-
-
-def _emit(table: Table, output: Output, telling: Sequence[str], *, header: bool = True) -> None:
-    """Write a table as the person or the program that reads it wants it."""
-    if output.columns:
-        unknown = [name for name in output.columns if name not in table.colnames]
-        if unknown:
-            message = f"there is no column {unknown[0]!r}; there are {', '.join(table.colnames)}."
-            raise click.UsageError(message)
-        table = table[list(output.columns)]
-    if output.form == "table":
-        rows = output.rows if sys.stdout.isatty() else 0
-        text = render(table, output.columns or telling, width=_width(), rows=rows, every=bool(output.columns))
-        click.echo(text, nl=False)
-    else:
-        write(table, output.form, _clean if sys.stdout.isatty() else _echo, header=header)
-
-
-def _width() -> int:
-    return shutil.get_terminal_size((120, 50)).columns
-
-
-def _echo(text: str) -> None:
-    click.echo(text, nl=False)
-
-
-def _clean(text: str) -> None:
-    _echo("\n".join(plain(line) for line in text.split("\n")))
-
-
-def _given(names: Sequence[str], what: str) -> Table | list[str]:
-    """Return what the command shall work on: its arguments, or what comes in."""
-    if names:
-        return list(names)
-    if sys.stdin.isatty():
-        message = f"Give {what}, or let a former command write into this one."
-        raise click.UsageError(message, ctx=click.get_current_context())
-    return read_table(sys.stdin.buffer.read().decode("utf-8", "replace"))
+    return cast("_Command", functools.reduce(lambda wrapped, option: option(wrapped), options, cast("Any", run)))
 
 
 def _nothing_came() -> int:
-    _say("nothing came in on standard input")
+    say("nothing came in on standard input")
     return NOTHING
 
 
@@ -339,9 +213,9 @@ def search(
             **same,
         )
     if not len(table):
-        _say("MAST has no observation that meets all of these conditions")
+        say("MAST has no observation that meets all of these conditions")
         return NOTHING
-    _emit(table, output, _OBSERVATIONS)
+    emit(table, output, OBSERVATIONS)
     return DONE
 
 
@@ -365,12 +239,12 @@ def products(
     deadline: float | None,
 ) -> int:
     """List the files of each OBSERVATION: names, MAST's numbers, or what `search` wrote."""
-    given = _given(observations, "observations")
-    if not len(given):
+    wanted = given(observations, "observations")
+    if not len(wanted):
         return _nothing_came()
     with progress_line("asking MAST") as progress:
         table = hst.products(
-            given,
+            wanted,
             suffix=words_of(suffix),
             calib_level=list(calib_level) or None,
             product_type=words_of(product_type),
@@ -379,9 +253,9 @@ def products(
             progress=progress,
         )
     if not len(table):
-        _say("no product of these observations is of that kind")
+        say("no product of these observations is of that kind")
         return NOTHING
-    _emit(table, output, _PRODUCTS)
+    emit(table, output, PRODUCTS)
     return DONE
 
 
@@ -392,15 +266,15 @@ def products(
 @_common
 def resolve(*, output: Output, names: tuple[str, ...], verify: bool, deadline: float | None) -> int:
     """Tell where each PRODUCT lies in the bucket: names, URIs, or what `products` wrote."""
-    given = _given(names, "products")
-    if not len(given):
+    wanted = given(names, "products")
+    if not len(wanted):
         return _nothing_came()
     with progress_line("looking") as progress:
-        table = hst.resolve(given, verify=verify, deadline=deadline, progress=progress)
-    _emit(table, output, _PLACES)
+        table = hst.resolve(wanted, verify=verify, deadline=deadline, progress=progress)
+    emit(table, output, PLACES)
     failed = [row for row in table if not row["key"] or (verify and row["status"] != "in_cloud")]
     for row in failed[:10] if output.form != "table" else ():
-        _say(f"{row['productFilename'] or row['obs_id'] or 'a name'}: {row['status']}: {row['reason']}")
+        say(f"{row['productFilename'] or row['obs_id'] or 'a name'}: {row['status']}: {row['reason']}")
     return SOME if failed else DONE
 
 
@@ -411,38 +285,30 @@ def resolve(*, output: Output, names: tuple[str, ...], verify: bool, deadline: f
 @_common
 def info(*, output: Output, names: tuple[str, ...], source: Literal["bucket", "mast"]) -> int:
     """Open each PRODUCT and list its HDUs, its key, and what that took."""
-    given = _given(names, "products")
-    if not len(given):
+    wanted = given(names, "products")
+    if not len(wanted):
         return _nothing_came()
     failed = written = 0
     tables = []
-    for number, product in enumerate(given, start=1):
-        name = _name_of(product)
+    for number, product in enumerate(wanted, start=1):
+        name = name_of(product)
         try:
-            with progress_line(f"opening {plain(name)}, {number} of {len(given)}"):
+            with progress_line(f"opening {plain(name)}, {number} of {len(wanted)}"):
                 found = _headers(product, source)
         except HSTCloudError as error:
-            _say(f"{name}: {error}" if name not in str(error) else str(error))
+            say(f"{name}: {error}" if name not in str(error) else str(error))
             failed += 1
             continue
         if output.form == "ecsv":
             tables += found  # one header for all
         elif output.form == "table" and not output.columns:
-            click.echo(opened(found, width=_width()))
+            click.echo(opened(found, width=terminal_width()))
         else:
-            _emit(table_of(found), output, HDUS, header=not written)
+            emit(table_of(found), output, HDUS, header=not written)
         written += 1
     if tables:
-        _emit(table_of(tables), output, HDUS)
+        emit(table_of(tables), output, HDUS)
     return SOME if failed else DONE
-
-
-def _name_of(product: str | Row) -> str:
-    if isinstance(product, str):
-        return product
-    columns = ("productFilename", "key", "s3_uri", "dataURI", "filename", "obs_id")
-    named = (str(product[c]) for c in columns if c in product.colnames and product[c] and str(product[c]) != "--")
-    return next(named, "a row without a name")
 
 
 def _headers(product: str | Row, source: Literal["bucket", "mast"]) -> list[dict[str, Value]]:
@@ -490,7 +356,11 @@ def demo(
     failed = 0
     # The sky of the embedded images fills nine tenths of them.
     pixels = 1000 if live else 3850 // scale
-    with _demonstration(wanted, folder / "archive" if keep else None, scale=scale, latency=latency, live=live):
+    with ExitStack() as stack:
+        if not live:
+            place, names = (folder / "archive" if keep else None), [job.instrument for job in wanted]
+            with progress_line("making the archive"):
+                stack.enter_context(main_job.demonstration(place, scale=scale, latency=latency, instruments=names))
         for job in wanted:
             try:
                 with progress_line(f"{job.target} with {job.instrument}") as progress:
@@ -498,26 +368,15 @@ def demo(
             except MissingExtraError:
                 raise  # the others would miss it too
             except HSTCloudError as error:
-                _say(f"{job.instrument}: {error}")
+                say(f"{job.instrument}: {error}")
                 failed += 1
                 continue
             done.append(asdict(one) | {"hdus": " ".join(one.hdus), "picture": str(one.picture)})
-            if _tells(output):
+            if reports(output):
                 click.echo(shown(done[-1]))
-    if done and not _tells(output):
-        _emit(table_of(done), output, ())
+    if done and not reports(output):
+        emit(table_of(done), output, ())
     return DONE if not failed else SOME if done else ERROR
-
-
-@contextmanager
-def _demonstration(jobs: Sequence[Any], folder: Path | None, *, live: bool, **made: Any) -> Iterator[None]:
-    from hst_cloud import demo as main_job  # noqa: PLC0415  # see above
-
-    with ExitStack() as stack:
-        if not live:
-            with progress_line("making the archive"):
-                stack.enter_context(main_job.demonstration(folder, instruments=[j.instrument for j in jobs], **made))
-        yield
 
 
 @cli.command(short_help="Check what is assumed of the services.")
@@ -528,13 +387,9 @@ def doctor(*, output: Output) -> int:
 
     with progress_line("checking") as progress:
         findings = check(progress=progress)
-    if _tells(output):
-        _clean(report(findings, width=_width()) + "\n")
+    if reports(output):
+        write_clean(report(findings, width=terminal_width()) + "\n")
     else:
-        _emit(table_of([asdict(finding) for finding in findings]), output, ())
+        emit(table_of([asdict(finding) for finding in findings]), output, ())
     statuses = {finding.status for finding in findings}
     return ERROR if "fails" in statuses else SOME if "unknown" in statuses else DONE
-
-
-if __name__ == "__main__":
-    main()

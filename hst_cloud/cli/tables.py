@@ -2,7 +2,7 @@
 
 Two forms travel through pipes: JSON lines, one object a row, and CSV with a line of names. Values are those of the
 table in MAST's names and units; what is masked, missing or not finite is ``null`` in the one and nothing in the other.
-ECSV keeps units and ``meta`` as well. What a person sees is made in `hst_cloud.cli_text`.
+ECSV keeps units and ``meta`` as well. What a person sees is made in `hst_cloud.cli.text`.
 """
 
 from __future__ import annotations
