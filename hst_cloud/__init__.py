@@ -23,6 +23,10 @@ from hst_cloud import errors
 from hst_cloud.archive.mast import products, search
 from hst_cloud.archive.resolve import resolve
 from hst_cloud.fits.reader import open  # noqa: A004  # read as hst_cloud.open, like astropy's fits.open
+from hst_cloud.science.cutouts import cutout, cutouts
+from hst_cloud.science.headers import headers
+from hst_cloud.science.spectra import spectra, spectrum
+from hst_cloud.science.tables import columns, table, tables
 from hst_cloud.values import Product
 
 try:
@@ -30,7 +34,22 @@ try:
 except ModuleNotFoundError:  # written when the package is built: this is a bare copy of the source
     __version__ = "0+unknown"
 
-__all__ = ["Product", "errors", "open", "products", "resolve", "search"]
+__all__ = [
+    "Product",
+    "columns",
+    "cutout",
+    "cutouts",
+    "errors",
+    "headers",
+    "open",
+    "products",
+    "resolve",
+    "search",
+    "spectra",
+    "spectrum",
+    "table",
+    "tables",
+]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
