@@ -58,10 +58,10 @@ def test_submodules_come_when_they_are_named():
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_signatures_keep_the_convention(name):
-    """One or two positional arguments, no boolean among them, and no `**kwargs` that would swallow a typing error."""
+    """The product and at most two more by position, no boolean among them, and no `**kwargs` that would swallow a typing error."""
     parameters = inspect.signature(getattr(hst_cloud, name)).parameters.values()
     positional = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-    assert 1 <= len(positional) <= 2
+    assert 1 <= len(positional) <= 3
     assert not [p.name for p in positional if isinstance(p.default, bool)]
     assert not [p.name for p in parameters if p.kind in {p.VAR_KEYWORD, p.VAR_POSITIONAL}]
 
@@ -74,7 +74,7 @@ def test_docstrings_are_complete(name):
     doc = docscrape.FunctionDoc(function)
     documented = [each for parameter in doc["Parameters"] for each in parameter.name.split(", ")]
     assert documented == list(inspect.signature(function).parameters)
-    assert doc["Returns"]
+    assert doc["Returns"] or doc["Yields"]
     assert doc["Raises"]
     assert doc["Notes"][0].startswith("Requests:")
     assert [line for line in doc["Examples"] if line.startswith(">>>")]

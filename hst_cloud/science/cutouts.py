@@ -68,6 +68,8 @@ def cutout(
     weight : {"exposure", "inverse variance"}, optional
         What WHT is in a drizzled product. The archive's own have exposure times (``final_wht_type`` EXP), and no
         keyword tells.
+    store : optional
+        Where to read, as for `hst_cloud.open`.
 
     Returns
     -------
@@ -170,6 +172,11 @@ def cutouts(
     -----
     Requests: for each product what `cutout` costs, headers once for all centers; products are read at once, within
     `in_flight`.
+
+    Examples
+    --------
+    >>> import hst_cloud as hst
+    >>> cuts = hst.cutouts(files, "13h29m52.7s +47d11m43s", "5 arcsec", on_error="skip")  # doctest: +SKIP
     """
     if on_error not in {"raise", "skip"}:
         message = f"on_error={on_error!r}: expected 'raise' or 'skip'"

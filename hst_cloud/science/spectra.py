@@ -182,6 +182,12 @@ def spectra(
     Notes
     -----
     Requests: one for each file of at most 1 MiB, or of 8 MiB of known size; else two.
+
+    Examples
+    --------
+    >>> import hst_cloud as hst
+    >>> files = hst.products(hst.search("NGC 4151", instrument="COS"), suffix="x1dsum")  # doctest: +SKIP
+    >>> spectra = hst.spectra(files, on_error="skip")  # doctest: +SKIP
     """
     made = _specutils()
     as_on_error(on_error)

@@ -125,9 +125,20 @@ def tables(
     table : astropy.table.QTable
         As `table` returns it.
 
+    Raises
+    ------
+    HSTCloudError
+        As for `table`; that of a broken product only if `on_error` is ``"raise"``.
+
     Notes
     -----
     Requests: as for `table`, for each product. Closing the iterator ends them.
+
+    Examples
+    --------
+    >>> import hst_cloud as hst
+    >>> for product, events in hst.tables(files, "EVENTS", rows=slice(1000)):  # doctest: +SKIP
+    ...     print(product.filename, events["TIME"].max())
     """
 
     def finish(product: Product, read: Tables) -> QTable:
@@ -164,6 +175,11 @@ def columns(
     columns : dict of str to numpy.ndarray
         Arrays in the machine's byte order that own their memory, with one item for each row: scaled by TSCAL and
         TZERO, without units, and with TNULL's values as they are.
+
+    Raises
+    ------
+    HSTCloudError
+        As for `table`; that of a broken product only if `on_error` is ``"raise"``.
 
     Notes
     -----
