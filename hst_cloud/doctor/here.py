@@ -50,7 +50,7 @@ def _packages(services: Services) -> str:  # noqa: ARG001 - a probe's signature
 
 
 def _s3fs(services: Services) -> str:  # noqa: ARG001 - a probe's signature
-    [wanted] = [one for one in _required() if one.name == "s3fs"] or [Requirement("s3fs>=2025.2")]
+    [wanted] = [one for one in _required() if one.name == "s3fs"] or [Requirement("s3fs>=2025.12")]
     version = _installed("s3fs")
     boto3 = _installed("boto3") or "missing"
     if version is None or not wanted.specifier.contains(Version(version), prereleases=True):
