@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from types import NoneType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import MaskedColumn, Table
+from astropy.table import Table
 
 from hst_cloud.archive.inputs import ProductsLike, as_products
 from hst_cloud.archive.session import Watcher
@@ -316,34 +316,57 @@ def _list_of(failed: Sequence[tuple[Product, HSTCloudError]], total: int, on_err
 
 
 def _table(rows: Sequence[tuple[Product, _Values]], asked: Sequence[_Asked]) -> Table:
-    columns = dict.fromkeys(one.column for one in asked if one.keyword != "*")
-    for _, values in rows:
-        columns.update(dict.fromkeys(values))
     names = [product.filename or product.key.rpartition("/")[2] for product, _ in rows]
-    made = [MaskedColumn(np.array(names, dtype=str), name=FILENAME, description="Name of the file", copy=False)]
-    made += [_column(name, [values.get(name) for _, values in rows]) for name in columns]
-    return Table(made, copy=False)
+    columns = _columns([values for _, values in rows], [one.column for one in asked if one.keyword != "*"])
+    made = {name: _array(values) for name, values in columns.items()}
+    # Of arrays astropy makes columns twice as fast as of columns.
+    table = Table(
+        [np.ma.array(np.array(names, dtype=str), copy=False), *(array for array, _ in made.values())],
+        names=[FILENAME, *made],
+        copy=False,
+    )
+    table[FILENAME].description = "Name of the file"
+    for name, (_, kind) in made.items():
+        if kind == "text":
+            table[name].info.serialize_method["ecsv"] = "data_mask"  # else ECSV reads an empty text as a masked one
+    return table
 
 
-def _column(name: str, values: Sequence[Value]) -> MaskedColumn:
-    """Return one keyword's values as a column of the type that they have in common."""
+def _columns(rows: Sequence[_Values], first: Sequence[str]) -> dict[str, Sequence[Value]]:
+    """Return the values of each keyword, with None where a row has none: those of `first`, then as they appear."""
+    # Files of one kind have the same keywords in the same order: together they are transposed without a look-up.
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for number, row in enumerate(rows):
+        alike.setdefault(tuple(row), []).append(number)
+    columns: dict[str, Sequence[Value]] = {name: [None] * len(rows) for name in first}
+    for names, numbers in alike.items():
+        for name, values in zip(names, zip(*(rows[number].values() for number in numbers), strict=True), strict=True):
+            if len(alike) == 1:
+                columns[name] = values
+                continue
+            column = cast("list[Value]", columns.setdefault(name, [None] * len(rows)))
+            for number, value in zip(numbers, values, strict=True):
+                column[number] = value
+    return columns
+
+
+def _array(values: Sequence[Value]) -> tuple[np.ma.MaskedArray[Any, Any], str]:
+    """Return one keyword's values as an array of the type that they have in common, and what kind of type that is."""
     kinds = set(map(type, values))
-    data, masked = _array(values, kinds - {NoneType})
     mask: Any = np.array([value is None for value in values], dtype=bool) if NoneType in kinds else False
-    column = MaskedColumn(data, mask=mask, name=name, copy=False)
-    if masked == "text":
-        column.info.serialize_method["ecsv"] = "data_mask"  # else ECSV reads an empty text as a masked one
-    return column
+    data, kind = _data(values, kinds - {NoneType})
+    return np.ma.array(data, mask=mask, copy=False), kind
 
 
-def _array(values: Sequence[Value], kinds: set[type]) -> tuple[npt.NDArray[Any], str]:
+def _data(values: Sequence[Value], kinds: set[type]) -> tuple[npt.NDArray[Any], str]:
     """Return values as an array, with something in place of None, and what kind of array it is."""
     if kinds == {bool}:
         return np.array([value is True for value in values], dtype=bool), "bool"
     if kinds and kinds <= {int, float, complex}:
         dtype = np.complex128 if complex in kinds else np.float64 if float in kinds else np.int64
         try:
-            return np.array([0 if value is None else value for value in values], dtype=dtype), "number"
+            numbers = [0 if value is None else value for value in values] if None in values else values
+            return np.array(numbers, dtype=dtype), "number"
         except OverflowError:  # a whole number of more than 64 bits
             pass
     texts = values if kinds == {str} and None not in values else [_text(value) for value in values]
