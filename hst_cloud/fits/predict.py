@@ -294,9 +294,7 @@ def _placed(at: int, headers: Sequence[int], data: Sequence[int], left: int, *, 
     return Guess(headers=tuple(places), tail=None if ends else at)
 
 
-def _slots(
-    key: str, first: HDUExtent, primary: Cards, cards: Cards
-) -> tuple[tuple[int, ...], ...]:
+def _slots(key: str, first: HDUExtent, primary: Cards, cards: Cards) -> tuple[tuple[int, ...], ...]:
     """Return, for each image of a set, the bytes that its data may take, the likeliest first."""
     item = abs(cards.integer("BITPIX", 8) or 8) // 8
     image = cards.text("XTENSION") == "IMAGE" and first.name == "SCI" and first.data.size > 0

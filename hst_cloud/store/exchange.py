@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from requests import certs
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from hst_cloud.store.s3 import Unusable
 
@@ -81,7 +81,7 @@ def parse_head(head: str) -> tuple[int, dict[str, str]]:
 
 def certificates() -> str:
     """Return the file of the authorities that are trusted: ``SSL_CERT_FILE``, the system's, or those of requests."""
-    return ssl.get_default_verify_paths().cafile or certs.where()
+    return ssl.get_default_verify_paths().cafile or DEFAULT_CA_BUNDLE_PATH
 
 
 def untrusted(said: str) -> Unusable:

@@ -174,7 +174,8 @@ class _Transfer:
         self._heard = loop.time()
         self._ends = self._heard + request.total
         self.curl.setopt(pycurl.URL, request.url)
-        self.curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in {**CONSTANT, **request.headers}.items()])
+        headers = {**CONSTANT, **request.headers}
+        self.curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in headers.items()])
         self.curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(request.connect * 1000)))
         return self._done
 
