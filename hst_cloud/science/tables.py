@@ -95,7 +95,7 @@ def table(
     if hdu is None and is_sensor(known.key):
         sensor = read_one(where, known, lambda found: read_channels(found, rows=rows), index=kept)
         return as_channels(sensor, columns)
-    wanted = _Wanted(hdu, columns, rows)
+    wanted = _wanted(hdu, columns, rows)
     read = read_one(where, known, wanted.plan, index=kept, first=wanted.first(known))
     return as_table(read, _only(known, read, hdu))
 
@@ -154,7 +154,7 @@ def tables(
         return as_table(read, _only(product, read, hdu))
 
     return _each(
-        products, finish, _Wanted(hdu, columns, rows), store=store, index=index, in_flight=in_flight,
+        products, finish, _wanted(hdu, columns, rows), store=store, index=index, in_flight=in_flight,
         on_error=on_error, progress=progress,
     )  # fmt: skip
 
@@ -206,7 +206,7 @@ def columns(
         return decode(_only(product, read, hdu))
 
     return _each(
-        products, finish, _Wanted(hdu, columns, rows), store=store, index=index, in_flight=in_flight,
+        products, finish, _wanted(hdu, columns, rows), store=store, index=index, in_flight=in_flight,
         on_error=on_error, progress=progress,
     )  # fmt: skip
 
@@ -262,6 +262,11 @@ class _Wanted(NamedTuple):
         size = product.size
         everything = all(part is None for part in self)
         return size if everything and size is not None and size <= WHOLE else None
+
+
+def _wanted(hdu: HDULike, columns: Sequence[str] | None, rows: slice | None) -> _Wanted:
+    _named(hdu)  # raises before anything is sent
+    return _Wanted(hdu, columns, rows)
 
 
 def _each(
