@@ -156,9 +156,7 @@ def test_a_replaced_file_is_walked_once_more(folder, index):
         put(folder, NAME, SMALLER)
         archive.forget()
         assert read_one(store, product(KEY), section(0, 400), index=index) == pixels(SMALLER, 0, 400)
-        refused, *rest = [r.status for r in archive.requests]
-        assert refused == 412
-        assert set(rest) == {206}
+        assert [r.status for r in archive.requests if r.status == 412] == [412]
         assert index.get(store, KEY).layout.size == len(SMALLER)
 
 
@@ -230,17 +228,23 @@ def test_errors_of_the_store_reach_the_work(folder, index):
     assert stopped.value.value == (None, "broken")
 
 
+def opened_section(store, index):
+    return hst.open(NAME, store=store, index=index)["SCI", 1].section[0]
+
+
+def read_section(store, index):
+    return read_one(store, product(KEY), section(0, 1), index=index)
+
+
 @pytest.mark.parametrize("opened", [False, True])
 def test_a_file_that_is_gone_is_forgotten(folder, index, opened):
     """It is an error, and the index does not know it any more."""
     store = RecordingStore(folder)
     known_or_scan(store, product(KEY), index)
     (folder / KEY).unlink()
+    read = opened_section if opened else read_section
     with pytest.raises(ObjectNotFoundError):
-        if opened:
-            hst.open(NAME, store=store, index=index)["SCI", 1].section[0]
-        else:
-            read_one(store, product(KEY), section(0, 1), index=index)
+        read(store, index)
     assert index.get(store, KEY) is None
 
 
