@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import ipaddress
 import os
 import sqlite3
 import time
@@ -21,6 +22,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
+from urllib.parse import urlsplit
 
 from hst_cloud.errors import QueryError
 from hst_cloud.fits.database import Database, number, transaction
@@ -258,14 +260,24 @@ IndexLike: TypeAlias = "Index | bool"
 def as_index(index: IndexLike, store: Store) -> Index | None:
     """Return the index that `index` stands for where `store` is read; None for none. Opens nothing.
 
-    The user's own is not for what lies on this machine: there is little to save, and headers of a file that was
-    replaced would be believed.
+    The user's own is not for what lies on this machine: there is little to save, and a file that was replaced, or an
+    archive of a test that was served on the same port, would be believed. Archives that are served here are kept in a
+    folder that ``HST_CLOUD_CACHE`` names, and in an `Index` everything is.
     """
     if isinstance(index, Index):
         return index
-    scheme, remote, _ = store.address("").partition("://")
-    folder = cache_folder() if index and remote and scheme not in _HERE else None
+    address = urlsplit(store.address("")) if index else None
+    if address is None or not address.netloc or address.scheme in _HERE:
+        return None
+    folder = cache_folder(named=_is_loopback(address.hostname or ""))
     return None if folder is None else _index_in(folder)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _file_in(path: Path | None) -> Path | None:

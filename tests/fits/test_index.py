@@ -33,7 +33,7 @@ from hst_cloud.fits.structure import HDUExtent, Layout
 from hst_cloud.settings import cache_folder
 from hst_cloud.store.adapters import FolderStore, FsspecStore
 from hst_cloud.store.meter import Meter
-from hst_cloud.store.objects import HTTPStore, Piece
+from hst_cloud.store.objects import HTTPStore, Piece, public_store
 from hst_cloud.store.plan import drive
 from hst_cloud.store.ranges import Segments
 from hst_cloud.testing.demo import imaging
@@ -628,13 +628,22 @@ def test_it_can_be_switched_off(monkeypatch, word):
 
 
 def test_the_users_own_is_for_what_lies_elsewhere(monkeypatch, tmp_path):
-    """Not for a folder or the memory of this machine; an index that is named is used for anything."""
+    """Not for a folder, the memory or a port of this machine; an index that is named is used for anything."""
     monkeypatch.setenv("HST_CLOUD_CACHE", str(tmp_path))
     fsspec = pytest.importorskip("fsspec")
     local = [STORE, FsspecStore(fsspec.filesystem("file")), FsspecStore(fsspec.filesystem("memory"))]
     assert [as_index(True, store) for store in local] == [None] * 3
     assert as_index(True, Meter(STORE)) is None
     assert as_index(True, Meter(BUCKET)) is as_index(True, BUCKET) is not None
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "mine"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HST_CLOUD_CACHE")
+    served = [BUCKET, HTTPStore("http://localhost:9000/stpubdata"), HTTPStore("http://[::1]:9000/stpubdata")]
+    assert [as_index(True, store) for store in served] == [None] * 3  # no folder is named, and the home is not for it
+    assert as_index(True, public_store()).path == tmp_path / "mine" / ".cache" / "hst_cloud"
+    assert as_index(False, public_store()) is None
     named = Index(tmp_path)
+    assert [as_index(named, store) for store in served] == [named] * 3
     assert [as_index(named, store) for store in local] == [named] * 3
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "mine").iterdir()) == []
