@@ -129,8 +129,7 @@ def test_a_cutout_of_a_replaced_file_is_of_the_new_one(folder, index):
         put(folder, FLCS[0], SMALL)
         archive.forget()
         cut = hst.cutout(FLCS[0], (100, 100), 10, index=index)
-        assert {r.status for r in archive.requests[:3]} == {412}
-        assert 412 not in [r.status for r in archive.requests[3:]]
+        assert 1 <= [r.status for r in archive.requests].count(412) <= 3  # the first one ends the others
         with fits.open(next(folder.rglob(FLCS[0]))) as local:
             assert np.array_equal(cut.data, local["SCI", 1].data[95:105, 95:105])
         put(folder, FLCS[0], LARGE)
@@ -197,6 +196,16 @@ def test_files_like_one_before_take_one_round_trip_for_their_headers(store):
     shape(store)
     hst.open(FLCS[2], store=store).close()
     assert shape(store) == [7]
+
+
+def test_a_small_file_like_a_smaller_one_is_still_one_request(tmp_path):
+    """Of kinds that are small, 1 MiB is asked for where the size is not known, whatever was seen before."""
+    others = [X1D.replace("jq", letter + "q") for letter in "kl"]
+    for name, length in zip(others, (64, 14000), strict=True):
+        put(tmp_path, name, x1dsum(length=length))
+    store = RecordingStore(tmp_path)
+    assert [len(hst.spectra(name, store=store)) for name in others] == [2, 2]
+    assert store.batches == [[ByteRange(0, 1024 * 1024)]] * 2
 
 
 def test_headers_profit_from_files_that_other_calls_have_walked(store):
