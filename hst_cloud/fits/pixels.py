@@ -25,13 +25,13 @@ from hst_cloud.fits.structure import Cards, HDUExtent
 from hst_cloud.store.ranges import Segments
 from hst_cloud.values import ByteRange
 
-__all__ = ["Box", "Image", "box_array", "box_ranges", "image_of"]
+__all__ = ["STORED", "Box", "Image", "box_array", "box_ranges", "image_of"]
 
 Box: TypeAlias = "Sequence[tuple[int, int]]"
 """Half-open limits along each axis, in the order of numpy: ``((y0, y1), (x0, x1))``; zero-based, not empty."""
 
 # BITPIX -> how the pixels are stored: FITS Standard 4.0, table 8.
-_STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 # A number as almost every card has it, 50 times faster than astropy's card, which reads the others.
 _NUMBER = re.compile(rb"= *([+-]?[0-9]{1,18}(?:\.[0-9]*)?) *(?:/.*)?")
@@ -59,7 +59,7 @@ class Image:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the pixels in memory, in the machine's byte order."""
-        stored = np.dtype(_STORED[self.bitpix]).newbyteorder("=")
+        stored = np.dtype(STORED[self.bitpix]).newbyteorder("=")
         if self.scale == 1 and self.zero == 0 and self.blank is None:
             return stored
         if self._offset:
@@ -96,8 +96,8 @@ def image_of(header: bytes | memoryview, extent: HDUExtent) -> Image | None:
         naxis, prefix = sum(f"NPIX{n}" in cards for n in (1, 2, 3)), "NPIX"
     shape = tuple(int(_value(cards, f"{prefix}{n}", 0)) for n in range(naxis, 0, -1))
     bitpix = int(_value(cards, "BITPIX", 0))
-    if bitpix not in _STORED:
-        message = f"BITPIX of HDU {extent.name},{extent.ver} is {bitpix}: expected one of {sorted(_STORED)}"
+    if bitpix not in STORED:
+        message = f"BITPIX of HDU {extent.name},{extent.ver} is {bitpix}: expected one of {sorted(STORED)}"
         raise FormatError(message)
     if not shape or math.prod(shape) <= 0:
         return None
@@ -161,7 +161,7 @@ def box_array(image: Image, box: Box, held: Segments) -> NDArray[Any]:
         # The value is that of the pixels: it is stored for no pixel, and so neither scaled nor shifted.
         exact = image.dtype.kind == "f" or float(image.value).is_integer()
         return np.full(shape, image.value, dtype=image.dtype if exact else "f4")
-    stored = np.dtype(_STORED[image.bitpix])
+    stored = np.dtype(STORED[image.bitpix])
     runs = list(_runs(image, box))
     whole = held.find(runs[0][0], runs[-1][1])
     if whole is not None:

@@ -38,6 +38,10 @@ class HDUExtent:
     """The header's blocks."""
     data: ByteRange
     """The data without the fill of the last block; empty where there are none."""
+    bitpix: int = 0
+    """Keyword BITPIX; 0 where nobody looked."""
+    shape: tuple[int, ...] = ()
+    """Shape of the stored array, in the order of numpy; empty where there is none, or nobody looked."""
 
     @property
     def stop(self) -> int:
@@ -155,4 +159,6 @@ def extent(header: bytes, at: int) -> HDUExtent | None:
         ver=cards.integer("EXTVER", 1) or 1,
         header=ByteRange(at, start),
         data=ByteRange(start, start + size),
+        bitpix=bitpix,
+        shape=tuple(reversed(lengths)),
     )
