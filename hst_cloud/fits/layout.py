@@ -58,6 +58,8 @@ class Scan:
     """Where everything lies."""
     segments: Segments
     """What was read: all headers, and what came with them."""
+    known: bool = False
+    """Whether it is of an earlier read: then nothing was asked for it now."""
 
 
 def scan(

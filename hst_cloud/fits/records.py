@@ -120,7 +120,7 @@ def unpacked(record: Record, key: str, address: str, etag: bytes) -> Scan | None
     kept = [_filled(hdus[number], text["size"]) for number in text["tables"]]
     segments = Segments([*_pieces(record.headers, ranges), *_pieces(record.tables, kept)])
     version = etag.decode("utf-8", "surrogatepass")
-    return Scan(layout=Layout(key=key, size=text["size"], etag=version, hdus=hdus), segments=segments)
+    return Scan(layout=Layout(key=key, size=text["size"], etag=version, hdus=hdus), segments=segments, known=True)
 
 
 def as_blob(text: str) -> bytes:
