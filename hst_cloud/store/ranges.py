@@ -14,9 +14,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from hst_cloud.store import loop
 from hst_cloud.store.link import REQUEST, Link, as_link
-from hst_cloud.store.objects import Concurrent, Store
+from hst_cloud.store.objects import Concurrent, Piece, Store
 from hst_cloud.store.policy import S3
+from hst_cloud.store.slots import Slots
 from hst_cloud.values import ByteRange
 
 __all__ = ["GAP", "MEMORY", "PART", "Segments", "arrange", "coalesce", "fetch", "fill", "split", "unwritten"]
@@ -149,6 +151,11 @@ class Segments:
         """Bytes held."""
         return sum(len(data) for _, data in self._parts)
 
+    @property
+    def ranges(self) -> list[ByteRange]:
+        """Which bytes are held: sorted, and none touches another."""
+        return [ByteRange(start, start + len(data)) for start, data in self._parts]
+
     def find(self, start: int, stop: int) -> memoryview | None:
         """Return the bytes ``[start, stop)``, or None unless all of them are held."""
         at = bisect_right(self._starts, start) - 1
@@ -257,8 +264,10 @@ def fill(
 
     Parameters
     ----------
-    store, key, etag, link, in_flight
+    store, key, etag, link
         As in `fetch`.
+    in_flight : int, optional
+        Requests in flight at a time; the process's own bound is raised to it where it is lower.
     wanted : sequence of (ByteRange, memoryview)
         What to read, and the writable bytes that it is received into, such as
         ``memoryview(numpy.empty(shape, ">f4")).cast("B")``. Nothing is joined: gaps are not read.
@@ -283,7 +292,7 @@ def fill(
         for (where, place), asks in zip(wanted, parts, strict=True)
         for ask in asks
     ]
-    came = iter(_receive(store, key, asks, places, etag))
+    came = iter(_receive(store, key, asks, places, etag, in_flight=in_flight))
     return [sum(len(next(came)) for _ in asks) for asks in parts]
 
 
@@ -308,15 +317,36 @@ def _runs(asks: Iterable[ByteRange]) -> list[list[ByteRange]]:
 
 
 def _receive(
-    store: Store, key: str, asks: Sequence[ByteRange], places: Sequence[memoryview | None], etag: str | None
+    store: Store,
+    key: str,
+    asks: Sequence[ByteRange],
+    places: Sequence[memoryview | None],
+    etag: str | None,
+    *,
+    in_flight: int | None = None,
 ) -> list[bytes | memoryview]:
     """Return the bytes of every ask, in its place where it has one."""
     if not asks:
         return []
     if isinstance(store, Concurrent):
+        if in_flight is not None:
+            return [piece.data for piece in loop.run(_bounded(store, key, asks, places, etag=etag, bound=in_flight))]
         return [piece.data for piece in store.read_into(key, asks, places, etag=etag)]
     pieces = [piece.data for piece in store.read(key, asks, etag=etag)]
     for piece, place in zip(pieces, places, strict=True):
         if place is not None:
             place[: len(piece)] = piece
     return list(pieces)
+
+
+async def _bounded(
+    store: Concurrent,
+    key: str,
+    asks: Sequence[ByteRange],
+    places: Sequence[memoryview | None],
+    *,
+    etag: str | None,
+    bound: int,
+) -> list[Piece]:
+    with store.room(bound):
+        return await store.pieces(key, asks, etag=etag, into=places, bound=Slots(bound))
