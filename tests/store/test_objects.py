@@ -475,9 +475,9 @@ def test_a_reset_in_the_middle_of_the_body(ask, scripted):
 
 
 def test_something_that_is_no_http(ask, scripted):
-    """Asked again, then an error that quotes it."""
+    """Asked again, then an error that says so."""
     assert ask(scripted.garbage, scripted.serve()).data == scripted.CONTENT[10:5000]
-    with pytest.raises(StoreUnavailableError, match=r"gave no answer: .*smtp.example.org"):
+    with pytest.raises(StoreUnavailableError, match=r"gave no answer: Received HTTP/0.9"):
         ask(scripted.garbage)
 
 
@@ -497,7 +497,7 @@ def test_a_black_hole_is_left_as_soon_in_a_large_call(ask, scripted):
 
 def test_a_steady_black_hole_ends_in_an_error(ask, scripted):
     """It says so, and how long it was waited for."""
-    with pytest.raises(StoreUnavailableError, match=r"gave no answer: .*Timeout.*\[3 tries in \d+.\d s\]. Check"):
+    with pytest.raises(StoreUnavailableError, match=r"gave no answer: no byte for 0.5 s \[3 tries in \d+.\d s\]. Check"):
         ask(scripted.silence)
     assert isinstance(ask.store, HTTPStore)
 
