@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -28,6 +27,7 @@ from hst_cloud.fits.whole import receive, walk_or_all
 from hst_cloud.science.many import placed
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.drive import run_one
+from hst_cloud.store.link import as_link
 from hst_cloud.store.objects import Store
 from hst_cloud.store.policy import S3
 from hst_cloud.values import ByteRange, Product, ProductLike
@@ -68,9 +68,9 @@ def read(
     astropy.io.fits.HDUList
         As astropy reads a local copy, headers card for card and values bit for bit, and with all data in memory.
         Images are arrays in the machine's byte order, each with memory of its own: an HDU that is kept does not keep
-        the others. Images of tiles are decompressed. Tables are astropy's ``FITS_rec``. An array that is not stored
-        (NAXIS = 0 with PIXVALUE) is None, as in astropy.
-        ``hdu.section`` is for open files: here slice ``hdu.data``.
+        the others. Images of tiles are decompressed. Tables are astropy's ``FITS_rec``, whose rows are as the file has
+        them; `~hst_cloud.columns` gives columns in the machine's byte order. An array that is not stored (NAXIS = 0
+        with PIXVALUE) is None, as in astropy. ``hdu.section`` is for open files: here slice ``hdu.data``.
 
     Raises
     ------
@@ -92,10 +92,11 @@ def read(
 
     Notes
     -----
-    Requests: one for each 8 MiB of a file of at most 32 MiB; else those that `~hst_cloud.open` needs for the headers,
-    and one for each HDU and each 8 MiB of it: 33 for an ACS flc of 168 MB. No byte is read twice. Round trips: one for
-    a file of at most 32 MiB whose size the product tells, and for one that `index` knows; two where nobody told the
-    size, or where a file like it was read before; else three.
+    Requests: one for a file of at most 1 MiB whose size the product tells; as many as fill the link for one of at most
+    32 MiB; else those that `~hst_cloud.open` needs for the headers, and some for each HDU, none of more than 8 MiB: 37
+    in all for an ACS flc of 168 MB. No byte is read twice.
+    Round trips: one for a file of at most 32 MiB whose size the product tells, and for one that `index` knows; two
+    where nobody told the size, or where a file like it was read before; else three.
     Memory: the file, and for an image that is scaled its stored values until they are.
 
     Examples
@@ -117,7 +118,7 @@ def read(
             return _read(where, found, wanted, in_flight, stacklevel=3)
         except ObjectChangedError:  # what the index knew is out of date, and nobody holds anything of it
             kept.forget(where, known.key, etag=found.layout.etag)
-    return _read(where, _walked(where, known, kept), wanted, in_flight, stacklevel=3)
+    return _read(where, _walked(where, known, kept, in_flight), wanted, in_flight, stacklevel=3)
 
 
 def _wanted(hdus: HDULike | Sequence[HDULike] | None) -> list[HDUName] | None:
@@ -132,10 +133,11 @@ def _wanted(hdus: HDULike | Sequence[HDULike] | None) -> list[HDUName] | None:
     return [as_hdu(hdu) for hdu in hdus]
 
 
-def _walked(store: Store, product: Product, index: Index | None) -> Scan:
+def _walked(store: Store, product: Product, index: Index | None, in_flight: int) -> Scan:
     seen, place = siblings(), store.address("")
     sibling = seen.find(product.key, product.size, place=place)
-    found = run_one(store, product.key, walk_or_all(product.key, size=product.size, sibling=sibling))
+    plan = walk_or_all(product.key, size=product.size, sibling=sibling, link=as_link(), in_flight=in_flight)
+    found = run_one(store, product.key, plan)
     seen.note(found.layout, place=place)
     if index is not None:
         index.put(store, found)
@@ -148,8 +150,7 @@ def _read(
     address = store.address(found.layout.key)
     data = inflated(store, found, stacklevel=stacklevel)
     if data is not None:
-        hdul = parsed(io.BytesIO(data), found.layout, address)
-        chosen = _chosen(hdul, wanted, found.layout)
+        chosen = _chosen(parsed(io.BytesIO(data), found.layout, address), wanted, found.layout)
         return fits.HDUList([_loaded(hdu, None, address, found.layout) for hdu in chosen])
     buffers = [
         _buffer(found, hdu)
@@ -159,8 +160,16 @@ def _read(
     beyond = max((buffer.extent.data.stop for buffer in buffers), default=0)
     if beyond > found.layout.size:
         raise _truncated(address, beyond, found.layout)
-    receive(store, found, [(buffer.wanted, buffer.place) for buffer in buffers], in_flight=in_flight)
-    hdul = parsed(RangeFile(store, found), found.layout, address)
+    hdul: fits.HDUList | None = None
+    places = [(buffer.wanted, buffer.place) for buffer in buffers]
+    with contextlib.closing(receive(store, found, places, in_flight=in_flight)) as complete:
+        for number in complete:
+            # What one core can do while others are busy with the rest of the file.
+            if hdul is None:
+                hdul = parsed(RangeFile(store, found), found.layout, address)
+            buffers[number].turn()
+    if hdul is None:
+        hdul = parsed(RangeFile(store, found), found.layout, address)
     by_place = {buffer.extent.data.start: buffer for buffer in buffers}
     chosen = _chosen(hdul, wanted, found.layout)
     return fits.HDUList([_loaded(hdu, by_place.get(_place(hdu)), address, found.layout) for hdu in chosen])
@@ -178,9 +187,19 @@ class _Buffer(NamedTuple):
     place: NDArray[np.uint8]
     """Where to: a view of `array`."""
     array: NDArray[Any]
-    """An image, in the machine's byte order once `_loaded` has turned it; else bytes."""
+    """An image, in the machine's byte order once it was turned; else bytes."""
     image: Image | None
     """How the image is stored; None for what astropy decodes."""
+
+    def turn(self) -> None:
+        """Turn the values of an image, which are big-endian as they are received, to the machine's order in place.
+
+        `numpy.ndarray.byteswap` would take four times as long, and hold the interpreter, which the threads that
+        receive the rest need.
+        """
+        if self.image is not None:
+            values = self.array.reshape(-1)
+            np.copyto(values, values.view(self.image.stored))
 
 
 def _buffer(found: Scan, extent: HDUExtent) -> _Buffer:
@@ -237,8 +256,7 @@ def _loaded(hdu: Any, buffer: _Buffer | None, address: str, layout: Layout) -> A
     stored = _stored(hdu)
     try:
         if buffer is not None and buffer.image is not None and isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU):
-            array = _turned(buffer.array)
-            array = array if buffer.image.plain else scaled(buffer.image, array)
+            array = buffer.array if buffer.image.plain else scaled(buffer.image, buffer.array)
             # As astropy's own `data` does it, which would make big-endian copies.
             hdu.__dict__["data"] = array
             hdu._update_header_scale_info(array.dtype)  # noqa: SLF001
@@ -266,8 +284,3 @@ def _heap_read(table: fits.FITS_rec) -> None:
         if "P" in kind or "Q" in kind:
             with contextlib.suppress(ValueError):  # raised again when the column is used, as from a local file
                 table[name]
-
-
-def _turned(array: NDArray[Any]) -> NDArray[Any]:
-    """Return big-endian values that were received into an array of the machine's type, turned in place."""
-    return array.byteswap(inplace=True) if sys.byteorder == "little" else array
