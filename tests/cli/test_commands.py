@@ -12,7 +12,7 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 from hst_cloud import errors
-from hst_cloud.cli import commands, main
+from hst_cloud.cli import EXIT_CODES, cli, commands, main
 from hst_cloud.cli.progress import progress_line
 from hst_cloud.testing import LocalArchive, make_demo_archive
 from hst_cloud.values import Progress
@@ -320,9 +320,9 @@ def test_help_tells_options_and_exit_codes():
     """Every command has help; the program's own tells the exit codes."""
     found = run("--help")
     assert found.code == 0
-    for code, meaning in commands.EXIT_CODES.items():
+    for code, meaning in EXIT_CODES.items():
         assert f"{code:3}  {meaning}" in found.out
-    for name in commands.cli.commands:
+    for name in cli.commands:
         assert "--format" in run(name, "--help").out
     assert run("--version").out.startswith("hst-cloud, version ")
 
