@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -49,7 +48,7 @@ def headers(
     on_error: Literal["mask", "skip", "raise"],
 ) -> int:
     """Read keywords of each PRODUCT into one row: names, URIs, or what `products` wrote; ``-`` is standard input."""
-    wanted = _given(names)
+    wanted = given(names, "products")
     if not len(wanted):
         return nothing_came()
     if not keywords and not every:
@@ -96,7 +95,7 @@ def cutout(
 
     Products are names, URIs, or what `products` wrote; ``-`` is standard input. What was written is told as a table.
     """
-    wanted = _given(names)
+    wanted = given(names, "products")
     if not len(wanted):
         return nothing_came()
     if bool(centers) == bool(pixels):
@@ -158,11 +157,6 @@ def table(*, output: Output, name: str, hdu: str | None, path: Path | None, over
 
 
 # --- What the commands share -----------------------------------------------------------------------------------------
-
-
-def _given(names: Sequence[str]) -> Any:
-    """Return a table of products or a list of what names them, from arguments or standard input."""
-    return given(() if tuple(names) == ("-",) else names, "products")
 
 
 def _hdu(text: str) -> str | int:
