@@ -47,9 +47,11 @@ class Job(NamedTuple, Generic[T]):
     """What asks for ranges and is sent their pieces; it runs on another thread and must not read by itself."""
     etag: str | None = None
     """The version that must be read from the first batch on; None for the one that is there."""
+    into: Sequence[memoryview] | None = None
+    """A buffer for each range of the first batch and of its size, which its bytes are received into."""
 
 
-Work: TypeAlias = "tuple[str, Plan[ByteRange, Piece, T]] | tuple[str, Plan[ByteRange, Piece, T], str | None]"
+Work: TypeAlias = "Job[T] | tuple[str, Plan[ByteRange, Piece, T]] | tuple[str, Plan[ByteRange, Piece, T], str | None]"
 """A `Job`, or the plain tuple of one."""
 
 
@@ -220,12 +222,13 @@ class _Crew(Generic[T]):
         self._ended = []
 
     async def _drive(self, job: Job[T]) -> T:
-        plan, pin = job.plan, job.etag
+        plan, pin, into = job.plan, job.etag, job.into
         try:
             asks = next(plan)
             while True:
                 try:
-                    pieces = await self._store.pieces(job.key, asks, etag=pin, bound=self._bound)
+                    pieces = await self._store.pieces(job.key, asks, etag=pin, into=into, bound=self._bound)
+                    into = None
                 except HSTCloudError as error:
                     pin = None if isinstance(error, ObjectChangedError) else pin
                     asks = plan.throw(error)
@@ -282,12 +285,15 @@ def _in_threads(store: Store, jobs: Iterator[Job[T]], in_flight: int) -> Iterato
 
 def _walk(store: Store, job: Job[T], stopped: threading.Event) -> T:
     """Drive one plan on this thread, until `stopped`."""
-    plan, pin = job.plan, job.etag
+    plan, pin, into = job.plan, job.etag, job.into or ()
     try:
         asks = next(plan)
         while not stopped.is_set():
             try:
                 pieces = store.read(job.key, asks, etag=pin)
+                for piece, place in zip(pieces, into, strict=False):  # it is empty but for the first batch
+                    place[: len(piece.data)] = piece.data
+                into = ()
             except HSTCloudError as error:
                 pin = None if isinstance(error, ObjectChangedError) else pin
                 asks = plan.throw(error)

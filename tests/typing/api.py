@@ -30,6 +30,12 @@ def names_are_products(product: hst.Product, store: Store) -> None:
     product.key = "hst/public/k"  # type: ignore[misc]  # frozen
 
 
+def a_whole_file(product: hst.Product, store: Store) -> None:
+    hst.read(product, store=store, hdus=["SCI", ("DQ", 1), 0], index=True, in_flight=16)
+    hst.read("jbqf03gjq_flc.fits", hdus="SCI")
+    hst.read(product, "SCI")  # type: ignore[call-arg]  # keyword only
+
+
 def progress_is_a_callable_of_messages(watch: Callable[[Progress], None]) -> None:
     hst.search("M 51", radius="3 arcmin", instrument=["ACS/WFC", "WFC3"], exptime=(100, None), progress=watch)
     hst.products("12345", suffix=["drc", "drz"], calib_level=3, collection=None, progress=watch)
