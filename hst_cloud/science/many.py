@@ -65,7 +65,7 @@ def in_turn(
             waiting[position] = error
     work = (job_for(products[position]) for position in there)
     turn = 0
-    answers: Iterator[tuple[int, T | HSTCloudError]] = run_many(store, work, in_flight=in_flight)
+    answers = run_many(store, work, in_flight=in_flight)
     with contextlib.closing(answers):  # type: ignore[type-var]  # it is a generator
         while turn < len(products):
             while turn in waiting:
