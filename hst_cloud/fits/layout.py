@@ -7,7 +7,7 @@ wrong leaves a gap, and the walk asks again from there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hst_cloud.errors import StoreUnavailableError
@@ -24,7 +24,7 @@ from hst_cloud.fits.predict import (
 from hst_cloud.fits.structure import BLOCK, HDUExtent, Layout, extent, header_stop, plausible
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
-from hst_cloud.store.ranges import Segments, coalesce
+from hst_cloud.store.ranges import Segments, coalesce, split
 from hst_cloud.values import ByteRange
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "HDUExtent",
     "Layout",
     "Scan",
+    "completed",
     "header_stop",
     "scan",
 ]
@@ -57,7 +58,9 @@ class Scan:
     """What was read: all headers, and what came with them."""
 
 
-def scan(key: str, *, size: int | None = None, sibling: Layout | None = None) -> Plan[ByteRange, Piece, Scan]:
+def scan(
+    key: str, *, size: int | None = None, sibling: Layout | None = None, first: int | None = None
+) -> Plan[ByteRange, Piece, Scan]:
     """Walk the headers of a file.
 
     Parameters
@@ -68,13 +71,15 @@ def scan(key: str, *, size: int | None = None, sibling: Layout | None = None) ->
         Bytes of the object as a product list or a listing tells; need not be true.
     sibling : Layout, optional
         The layout of a file that this one may be like, as `~hst_cloud.fits.predict.Siblings` finds it.
+    first : int, optional
+        Bytes to ask for at once, where most of the file is wanted anyway.
 
     Notes
     -----
-    Round trips: one for a file of at most 1 MiB whose size is known, and for one that is like its sibling; else two
+    Round trips: one for a file within `first`, or of at most 1 MiB whose size is known, or like its sibling; else two
     (the first block; all that the instrument's grammar says is behind it), and one more for each guess that was wrong.
     """
-    asked = _first(key, size, sibling)
+    asked = _first(key, size, sibling) if first is None else [ByteRange(0, first)]
     try:
         answers = yield asked
     except StoreUnavailableError:
@@ -96,13 +101,28 @@ def scan(key: str, *, size: int | None = None, sibling: Layout | None = None) ->
     return Scan(layout=Layout(key=key, size=total, etag=etag, hdus=tuple(hdus)), segments=held)
 
 
+def completed(held: Segments, ranges: Iterable[ByteRange]) -> Plan[ByteRange, Piece, Segments]:
+    """Read what is not held of `ranges` in one batch, and return all that is held then.
+
+    Notes
+    -----
+    Requests: one for each run of what lies close, and one more for each further 8 MiB of it; none where all is held.
+    """
+    rest = [ByteRange(wanted.start + len(held.run(wanted.start)[: wanted.size]), wanted.stop) for wanted in ranges]
+    asks = [part for run in coalesce(rest) for part in split(run)]
+    if not asks:
+        return held
+    answers = yield asks
+    return held + _segments(asks, answers)
+
+
 def _first(key: str, size: int | None, sibling: Layout | None) -> list[ByteRange]:
     """Return what to ask for before anything was read."""
     block = first_block(key, size)
     if sibling is None or block.stop == size:
         return [block]
     if sibling.size <= SMALL:
-        return [ByteRange(0, sibling.size + SPARE)]
+        return [ByteRange(0, max(block.stop, sibling.size + SPARE))]
     guess = from_sibling(sibling)
     assert guess is not None  # it has HDUs
     return coalesce([block, *windows(guess, 0, size, end=sibling.size + SPARE)], gap=0)

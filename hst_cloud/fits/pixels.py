@@ -21,16 +21,14 @@ from astropy.io.fits.verify import VerifyError
 from numpy.typing import NDArray
 
 from hst_cloud.errors import FormatError
-from hst_cloud.fits.layout import HDUExtent
+from hst_cloud.fits.structure import Cards, HDUExtent
 from hst_cloud.store.ranges import Segments
 from hst_cloud.values import ByteRange
 
-__all__ = ["Box", "Image", "box_array", "box_ranges", "first_cards", "image_of", "scaled"]
+__all__ = ["Box", "Image", "box_array", "box_ranges", "image_of", "scaled"]
 
 Box: TypeAlias = "Sequence[tuple[int, int]]"
 """Half-open limits along each axis, in the order of numpy: ``((y0, y1), (x0, x1))``; zero-based, not empty."""
-
-CARD = 80
 
 # BITPIX -> how the pixels are stored: FITS Standard 4.0, table 8.
 _STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -87,12 +85,6 @@ class Image:
         return self.scale == 1 and self.zero == middle
 
 
-def first_cards(header: bytes | memoryview) -> dict[bytes, bytes]:
-    """Return the card of each keyword of a header, the first where there are several, as astropy takes it."""
-    text = bytes(header)
-    return {text[at : at + 8].rstrip(): text[at : at + CARD] for at in range(len(text) - CARD, -1, -CARD)}
-
-
 def image_of(header: bytes | memoryview, extent: HDUExtent) -> Image | None:
     """Return how the image of this header is stored; None if the HDU is none, or one without pixels.
 
@@ -101,8 +93,8 @@ def image_of(header: bytes | memoryview, extent: HDUExtent) -> Image | None:
     FormatError
         Its keywords make no sense.
     """
-    cards = first_cards(header)
-    if b"XTENSION" in cards and _value(cards, "XTENSION", "") != "IMAGE":
+    cards = Cards(header)
+    if "XTENSION" in cards and _value(cards, "XTENSION", "") != "IMAGE":
         return None
     if _value(cards, "GROUPS", False) is True:
         return None
@@ -111,7 +103,7 @@ def image_of(header: bytes | memoryview, extent: HDUExtent) -> Image | None:
         value = _value(cards, "PIXVALUE", None)
         if value is None:
             return None
-        naxis, prefix = sum(f"NPIX{n}".encode() in cards for n in (1, 2, 3)), "NPIX"
+        naxis, prefix = sum(f"NPIX{n}" in cards for n in (1, 2, 3)), "NPIX"
     shape = tuple(int(_value(cards, f"{prefix}{n}", 0)) for n in range(naxis, 0, -1))
     bitpix = int(_value(cards, "BITPIX", 0))
     if bitpix not in _STORED:
@@ -131,9 +123,9 @@ def image_of(header: bytes | memoryview, extent: HDUExtent) -> Image | None:
     )
 
 
-def _value(cards: dict[bytes, bytes], keyword: str, default: Any) -> Any:
-    card = cards.get(keyword.encode())
-    if card is None:
+def _value(cards: Cards, keyword: str, default: Any) -> Any:
+    card = cards.card(keyword)
+    if not card:
         return default
     plain = _NUMBER.fullmatch(card, 8)
     if plain:

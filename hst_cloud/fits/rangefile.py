@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from hst_cloud.errors import ObjectChangedError, TruncatedFileError
+from hst_cloud.errors import ObjectChangedError, ObjectNotFoundError, TruncatedFileError
 from hst_cloud.fits.layout import FIRST, Scan
 from hst_cloud.store.objects import Store
 from hst_cloud.store.ranges import Segments, fetch
@@ -41,7 +41,7 @@ class RangeFile(io.RawIOBase):
     found : Scan
         The walk's result.
     changed : callable, optional
-        Called when a read finds that the object is of another version, before `ObjectChangedError` is raised.
+        Called when a read finds that the object is of another version or gone, before that is raised.
     """
 
     def __init__(self, store: Store, found: Scan, *, changed: Callable[[], None] | None = None) -> None:
@@ -116,7 +116,7 @@ class RangeFile(io.RawIOBase):
         """Read what is not in memory of `ranges` in one batch, and return all of it."""
         try:
             return fetch(self._store, self.layout.key, ranges, etag=self.layout.etag, held=self._held)
-        except ObjectChangedError:
+        except (ObjectChangedError, ObjectNotFoundError):
             if self._changed is not None:
                 self._changed()
             raise

@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from hst_cloud.errors import HSTCloudError, OutsideImageError, TruncatedFileError
-from hst_cloud.fits.layout import Scan, scan
+from hst_cloud.fits.layout import Scan, completed
 from hst_cloud.fits.pixels import Image, box_array, box_ranges
 from hst_cloud.science import boxes
 from hst_cloud.science.boxes import Center, Extent, Window
@@ -19,7 +19,7 @@ from hst_cloud.science.chips import Chip, HDULike, chips_of, companion, likely_f
 from hst_cloud.science.flags import BitFlags
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
-from hst_cloud.store.ranges import Segments, coalesce, split
+from hst_cloud.store.ranges import Segments
 from hst_cloud.values import ByteRange
 
 __all__ = ["Array", "Cut", "Outcome", "Wanted", "cuts"]
@@ -55,25 +55,27 @@ class Cut:
 Outcome: TypeAlias = "Cut | HSTCloudError"
 
 
-def cuts(key: str, wanted: Wanted, address: str, *, known: Scan | None = None) -> Plan[ByteRange, Piece, list[Outcome]]:
-    """Read the boxes around all centers from one file.
+def cuts(found: Scan, wanted: Wanted, address: str) -> Plan[ByteRange, Piece, list[Outcome]]:
+    """Read the boxes around all centers from one file whose headers are known.
 
     Parameters
     ----------
-    key, address : str
-        Object key, and where it lies, for messages.
+    found : Scan
+        Where everything lies, and the bytes that are held already.
     wanted : Wanted
         What to read.
-    known : Scan, optional
-        Where everything lies, from an earlier walk; with the tables of distortion among its bytes, all that is left
-        is one round trip. The driver must be given its ETag.
+    address : str
+        Where the file lies, for messages.
 
     Returns
     -------
     list of Outcome
         What was read for each center, or why it was not, in their order.
+
+    Notes
+    -----
+    Round trips: one; one more where the tables of distortion are not held and a position is on the sky.
     """
-    found = known or (yield from scan(key))
     layout, held = found.layout, found.segments
     chips = chips_of(layout, held, wanted.hdu)
     tables = tables_of(chips, layout)
@@ -112,12 +114,7 @@ def _read(ranges: Sequence[ByteRange], found: Scan, held: Segments, address: str
     """Read what is not held of `ranges` in one batch, and return all that is held then."""
     if max((wanted.stop for wanted in ranges), default=0) > found.layout.size:
         raise _truncated(ranges, found, address)
-    missing = [wanted for wanted in ranges if held.find(*wanted) is None]
-    asks = [part for run in coalesce(missing) for part in split(run)]
-    if not asks:
-        return held
-    answers = yield asks
-    return held + Segments((ask.start, answer.data) for ask, answer in zip(asks, answers, strict=True))
+    return (yield from completed(held, ranges))
 
 
 def _truncated(ranges: Sequence[ByteRange], found: Scan, address: str) -> TruncatedFileError:

@@ -6,15 +6,18 @@ the same is asked again, is not its business. ``docs/decisions/engine.rst`` says
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from requests import certs
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from hst_cloud.store.s3 import Unusable
 
 __all__ = ["CONSTANT", "Engine", "Receiver", "Request", "certificates", "parse_head", "untrusted"]
+
+_HEADER = re.compile(r"^([^\s:]+):[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)  # RFC 9112, sec. 5
 
 CONSTANT = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "hst_cloud"}
 """Headers of every request. An object is what is stored, whatever Content-Encoding its metadata name."""
@@ -67,20 +70,18 @@ class Engine(Protocol):
         """Close every connection."""
 
 
-def parse_head(lines: str) -> tuple[int, dict[str, str]]:
-    """Return the status and the headers, with names in lower case, of the lines from a status line on."""
-    first, *rest = lines.splitlines()
-    headers = {}
-    for line in rest:
-        name, colon, value = line.partition(":")
-        if colon:
-            headers[name.lower()] = value.strip()
-    return int(first.split(maxsplit=2)[1]), headers
+def parse_head(head: str) -> tuple[int, dict[str, str]]:
+    """Return the status and the headers, with names in lower case, of a head from its status line on.
+
+    What came before the last status line was an interim answer (RFC 9110, sec. 15.2).
+    """
+    last = head[head.rfind("\nHTTP/") + 1 :]
+    return int(last.split(maxsplit=2)[1]), {name.lower(): value for name, value in _HEADER.findall(last)}
 
 
 def certificates() -> str:
     """Return the file of the authorities that are trusted: ``SSL_CERT_FILE``, the system's, or those of requests."""
-    return ssl.get_default_verify_paths().cafile or certs.where()
+    return ssl.get_default_verify_paths().cafile or DEFAULT_CA_BUNDLE_PATH
 
 
 def untrusted(said: str) -> Unusable:

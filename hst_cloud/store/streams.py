@@ -115,19 +115,25 @@ class _Stream:
         parts = urlsplit(self._request.url)
         connection = self._connections.take(parts.scheme, parts.netloc, connect=self._request.connect)
         self._connection = connection
+        again = False
         try:
-            if self._exchange(connection, parts.path + (f"?{parts.query}" if parts.query else "")):
-                self._connections.keep(parts.scheme, parts.netloc, connection)
-                connection = None
+            again = self._exchange(connection, parts.path + (f"?{parts.query}" if parts.query else ""))
         except ssl.SSLCertVerificationError as error:
-            raise untrusted(f"{type(error).__name__}: {error}") from error
+            said = f"{type(error).__name__}: {error}"
+            raise untrusted(said) from error
+        except TimeoutError as error:
+            late = f"no byte for {self._request.silence:g} s" if connection.sock else "no connection in time"
+            text = f"gave no answer: {late}"
+            raise Unusable(text, again=True) from error
         except (OSError, http.client.HTTPException) as error:
             said = (str(error).splitlines() or [""])[0]
             text = f"gave no answer: {type(error).__name__}: {said}"
             raise Unusable(text, again=True) from error
         finally:
             self._connection = None
-            if connection is not None:
+            if again:
+                self._connections.keep(parts.scheme, parts.netloc, connection)
+            else:
                 connection.close()
 
     def abort(self) -> None:
@@ -141,8 +147,7 @@ class _Stream:
     def _exchange(self, connection: http.client.HTTPConnection, target: str) -> bool:
         """Return whether the connection can carry another request."""
         if connection.sock is None:
-            connection.connect()
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.connect()  # which asks for TCP_NODELAY
         connection.sock.settimeout(self._request.silence)
         if self._aborted:
             return False

@@ -43,6 +43,7 @@ class Transfers:
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._come_back)
         self._multi.setopt(pycurl.M_MAXCONNECTS, _KEPT)
         self._watched: dict[int, int] = {}
+        self._soon = self._closed = False
         self._timer: asyncio.Handle | None = None
         self._clock: asyncio.Handle | None = None
         self._idle: list[_Transfer] = []
@@ -66,6 +67,7 @@ class Transfers:
 
     async def close(self) -> None:
         """Close every connection."""
+        self._closed = True
         for handle in (self._timer, self._clock):
             if handle is not None:
                 handle.cancel()
@@ -104,15 +106,21 @@ class Transfers:
             self._loop.remove_writer(socket)
 
     def _come_back(self, milliseconds: int) -> None:
+        if milliseconds == 0:
+            if not self._soon:  # many requests begin at once
+                self._soon = True
+                self._loop.call_soon(self._now)
+            return
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        if milliseconds == 0:
-            self._timer = self._loop.call_soon(self._act)
-        elif milliseconds > 0:
-            self._timer = self._loop.call_later(milliseconds / 1000, self._act)
+        self._timer = self._loop.call_later(milliseconds / 1000, self._act) if milliseconds > 0 else None
 
     # -- the loop's side
+
+    def _now(self) -> None:
+        self._soon = False
+        if not self._closed:
+            self._act()
 
     def _act(self, socket: int = pycurl.SOCKET_TIMEOUT, ready: int = 0) -> None:
         """Have libcurl do what can be done now, and wake those whose answers ended."""
@@ -142,6 +150,7 @@ class _Transfer:
     """One of libcurl's handles, and what it is busy with; used again and again."""
 
     def __init__(self) -> None:
+        self._lines: list[bytes] = []
         self.curl = curl = pycurl.Curl()
         curl.setopt(pycurl.NOSIGNAL, 1)  # signals are for the main thread
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)  # S3 speaks no other
@@ -150,7 +159,7 @@ class _Transfer:
         curl.setopt(pycurl.PROXY, "")  # neither from the environment
         curl.setopt(pycurl.BUFFERSIZE, _BUFFER)
         curl.setopt(pycurl.CAINFO, certificates())
-        curl.setopt(pycurl.HEADERFUNCTION, self._header)
+        curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         curl.setopt(pycurl.WRITEFUNCTION, self._write)
 
     def begin(self, request: Request, receiver: Receiver, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
@@ -158,14 +167,15 @@ class _Transfer:
         self._loop = loop
         self._receiver = receiver
         self._done: asyncio.Future[None] = loop.create_future()
-        self._lines: list[bytes] = []
+        self._lines.clear()
         self._begun = self._content = False
         self._error: Exception | None = None
         self._silence = request.silence
         self._heard = loop.time()
         self._ends = self._heard + request.total
         self.curl.setopt(pycurl.URL, request.url)
-        self.curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in {**CONSTANT, **request.headers}.items()])
+        headers = {**CONSTANT, **request.headers}
+        self.curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in headers.items()])
         self.curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(request.connect * 1000)))
         return self._done
 
@@ -195,11 +205,6 @@ class _Transfer:
             self._done.set_exception(Unusable(f"gave no answer: no byte for {self._silence:g} s", again=True))
         elif now > self._ends:
             self._done.set_exception(Unusable("gave no answer: it took too long", again=True))
-
-    def _header(self, line: bytes) -> None:
-        if line.startswith(b"HTTP/"):  # what came before was an interim answer
-            self._lines.clear()
-        self._lines.append(line)
 
     def _begin(self) -> None:
         self._begun = True
