@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hst_cloud.errors import DiskSpaceError, HSTCloudError, LocalDiskError
-from hst_cloud.science.verify import Read
+from hst_cloud.fits.verify import Read
 from hst_cloud.store.ranges import PART
 
 __all__ = ["check_space", "inside", "local", "made", "read_of", "same_bytes"]

@@ -1,7 +1,7 @@
 """Whole files into a folder: many at a time, each complete and checked or not there at all.
 
 Where a file goes is decided in `hst_cloud.science.targets`, what is missing of it in `hst_cloud.science.partial`, which
-check applies in `hst_cloud.science.verify`; `hst_cloud.science.transfer` takes the steps of one file, and here many of
+check applies in `hst_cloud.fits.verify`; `hst_cloud.science.transfer` takes the steps of one file, and here many of
 them become a manifest.
 """
 

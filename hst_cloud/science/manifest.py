@@ -102,7 +102,7 @@ class Entry:
     size: int | None = None
     """Bytes of the object; None where nobody knows."""
     check: str = ""
-    """What the bytes were compared with: see `hst_cloud.science.verify`. Empty where there are none."""
+    """What the bytes were compared with: see `hst_cloud.fits.verify`. Empty where there are none."""
     status: Outcome = "pending"
     """What became of it."""
     path: str = ""

@@ -25,11 +25,11 @@ from hst_cloud.errors import (
     ObjectChangedError,
     ObjectNotFoundError,
 )
+from hst_cloud.fits.verify import Verdict, check
 from hst_cloud.science.disk import check_space, inside, local, made, read_of, same_bytes
 from hst_cloud.science.manifest import Entry, Outcome, is_there, known_files, note
 from hst_cloud.science.partial import Origin, PartFile, missing, recorded, remove_leftovers, span, stem_of
 from hst_cloud.science.steps import Reads, Step
-from hst_cloud.science.verify import Verdict, check
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.ranges import PART
 from hst_cloud.values import ByteRange, Product
