@@ -167,8 +167,8 @@ def download(
     >>> for row in done:
     ...     print(row["status"], row["path"], row["check"])
     downloaded jzdm01011_drc.fits md5
-    >>> hst.download("work/manifest.ecsv", "work")["status"][0]
-    'present'
+    >>> hst.download("work/manifest.ecsv", "work")["status"].tolist()
+    ['present']
     """
     as_on_error(on_error)
     if in_flight < 1:

@@ -662,7 +662,7 @@ def test_two_processes_share_the_work(tmp_path, work, process):
         sent = sum(request.bytes for request in archive.requests)
     assert all(set(each) <= {"downloaded", "present"} for each in said)
     assert [status for each in said for status in each].count("downloaded") == 2
-    assert sent == 6 * PART + 4  # and each has asked each file's size, with a byte
+    assert 6 * PART <= sent <= 6 * PART + 4  # and each may have asked for the sizes, with a byte
     for i, name in enumerate(names):
         assert (work / name).read_bytes() == content(3 * PART, seed=i)
     assert names_in(work) == [*names, "manifest.ecsv"]
