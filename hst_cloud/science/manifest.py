@@ -8,6 +8,7 @@ which files are whole, and of which version.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import stat
@@ -222,10 +223,22 @@ def known_files(folder: Path, name: str | None) -> dict[str, Entry]:
     """
     if name is None:
         return {}
-    entries = []
-    with contextlib.suppress(FileNotFoundError):
-        entries = entries_of(read_manifest(folder / name))
-    return {entry.path: entry for entry in [*entries, *_noted(folder, name)] if entry.status in DONE}
+    entries = [*_read_once(folder / name, _stamp(folder / name)), *_noted(folder, name)]
+    return {entry.path: entry for entry in entries if entry.status in DONE}
+
+
+@functools.lru_cache(maxsize=4)
+def _read_once(path: Path, stamp: tuple[int, int, int] | None) -> tuple[Entry, ...]:
+    """Return the rows of a manifest, which who waits for another process asks for again and again."""
+    return () if stamp is None else tuple(entries_of(read_manifest(path)))
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def is_there(folder: Path, entry: Entry) -> bool:
