@@ -472,6 +472,40 @@ def test_an_object_that_is_replaced_meanwhile_is_begun_anew(tmp_path, work):
     assert names_in(work) == [NAMES[0], "manifest.ecsv"]
 
 
+def test_later_parts_are_asked_of_the_version_that_answered_first(tmp_path, work):
+    """The condition goes with the request, so that another version sends no byte."""
+    data, conditions = content(3 * PART), {}
+    put(tmp_path / "archive", NAMES[0], data)
+
+    def listen(asked):
+        conditions[asked.headers["Range"]] = asked.headers.get("If-Match")
+
+    wanted = hst.Product(filename=NAMES[0], key=f"hst/public/jabc/jabc01aaq/{NAMES[0]}", size=len(data))
+    with LocalArchive(tmp_path / "archive") as archive, rewriting(archive.endpoint, before=listen) as proxy:
+        hst.download(wanted, work, store=proxy)
+    assert list(conditions.values()) == [None, f'"{md5(data)}"', f'"{md5(data)}"']
+
+
+def test_without_etags_the_size_must_stay(tmp_path, work):
+    """A store that names no versions has changed the object if it has another size."""
+    put(tmp_path / "archive", NAMES[0], content(3 * PART))
+    count = []
+
+    def replace(asked):
+        count.append(asked.path)
+        if len(count) == 3:
+            put(tmp_path / "archive", NAMES[0], content(3 * PART + 5, seed=1))
+
+    def forget(asked, answer):
+        answer.drop("ETag")
+
+    proxy = {"before": replace, "after": forget}
+    with LocalArchive(tmp_path / "archive") as archive, rewriting(archive.endpoint, **proxy) as store:
+        table = hst.download(NAMES[0], work, store=store, in_flight=1)
+    assert (table["status"][0], table["check"][0]) == ("downloaded", "length only")
+    assert (work / NAMES[0]).read_bytes() == content(3 * PART + 5, seed=1)
+
+
 def test_an_object_that_never_stays_is_given_up(tmp_path, work):
     """After two new beginnings the row says so."""
     count = []
