@@ -45,6 +45,7 @@ _FLAGS = (
 _MODE = 0o666  # less what the umask takes away
 _LARGEST = 64 * 1024 * 1024  # bytes of a journal: two million parts, of 16 TB; more is none
 _FORMAT = 1
+_OPENINGS = 100  # each but the last follows another process that has finished the file meanwhile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +203,7 @@ class PartFile:
             It can be neither opened nor made.
         """
         path = folder / part_name(filename, origin.etag)
-        while True:
+        for _ in range(_OPENINGS):
             fd = os.open(path, _FLAGS, _MODE)
             try:
                 if not _locked(fd):
@@ -214,6 +215,8 @@ class PartFile:
                 os.close(fd)
                 raise
             os.close(fd)  # whoever held the lock has finished the file, or given it up
+        else:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))  # a link, where links are followed
         file = cls(path, origin, fd)
         try:
             file._resume()

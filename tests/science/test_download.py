@@ -35,7 +35,7 @@ from hst_cloud.errors import (
     QueryError,
 )
 from hst_cloud.science.manifest import read_manifest
-from hst_cloud.science.partial import read_journal
+from hst_cloud.science.partial import part_name, read_journal
 from hst_cloud.testing import LocalArchive
 
 PART = 8 * 1024 * 1024
@@ -466,8 +466,10 @@ def test_an_object_that_is_replaced_meanwhile_is_begun_anew(tmp_path, work):
             put(tmp_path / "archive", NAMES[0], new)
 
     with LocalArchive(tmp_path / "archive") as archive, rewriting(archive.endpoint, before=replace) as proxy:
-        table = hst.download(NAMES[0], work, store=proxy, in_flight=1)
+        told = []
+        table = hst.download(NAMES[0], work, store=proxy, in_flight=1, progress=told.append)
     assert (table["status"][0], table["etag"][0], table["size"][0]) == ("downloaded", md5(new), len(new))
+    assert told[-1].bytes == len(new)
     assert (work / NAMES[0]).read_bytes() == new
     assert names_in(work) == [NAMES[0], "manifest.ecsv"]
 
@@ -659,6 +661,29 @@ def test_what_a_kill_left_is_not_believed(tmp_path, work, change):
         assert starts == ([0, 2] if change == "lost" else [0, 1, 2, 2])
     assert (work / NAMES[0]).read_bytes() == data
     assert names_in(work) == [NAMES[0], "manifest.ecsv"]
+
+
+def test_part_files_of_older_versions_are_removed(archive, work):
+    """What a version left that is gone is of no use; other files' parts are not ours."""
+    work.mkdir()
+    (work / part_name(NAMES[0], "older")).write_bytes(b"old")
+    (work / part_name(NAMES[1], "older")).write_bytes(b"old")
+    hst.download(NAMES[0], work)
+    assert names_in(work) == sorted([part_name(NAMES[1], "older"), NAMES[0], "manifest.ecsv"])
+
+
+def test_bytes_are_on_the_disk_before_the_name(archive, work, monkeypatch):
+    """What has its name survives a loss of power: all bytes are forced out first, and the name afterwards."""
+    forced, fsync = [], os.fsync
+
+    def watch(fd):
+        forced.append((os.path.isdir(fd), os.fstat(fd).st_size, (work / NAMES[0]).exists()))  # noqa: PTH112 - of a descriptor
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    hst.download(NAMES[0], work, manifest=None)
+    assert forced[0] == (False, 10_000, False)
+    assert [(folder, named) for folder, _, named in forced[1:]] == [(True, True)]
 
 
 def test_an_interrupt_is_heard(tmp_path, work, process):

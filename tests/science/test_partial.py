@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hst_cloud.science import partial
 from hst_cloud.science.partial import (
     Origin,
     PartFile,
@@ -71,9 +72,7 @@ def test_versions_have_part_files_of_their_own(one, other):
 
 
 def journal(parts, of=None):
-    from hst_cloud.science.partial import _journal
-
-    return _journal(of or origin(), parts)
+    return partial._journal(of or origin(), parts)
 
 
 @given(st.dictionaries(st.integers(0, 9), st.integers(0, 2**32 - 1)))
@@ -240,6 +239,24 @@ def test_one_process_writes_at_a_time(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_was_finished_meanwhile_is_not_written_into(tmp_path, monkeypatch):
+    """Between opening and locking, whoever had the lock may have given the file its name."""
+    begun(tmp_path, [0])
+    finished, locked = tmp_path / NAME, partial._locked
+
+    def late(fd):
+        if not finished.exists():
+            (tmp_path / part_name(NAME, "e1")).rename(finished)
+        return locked(fd)
+
+    monkeypatch.setattr(partial, "_locked", late)
+    file = PartFile.open(tmp_path, NAME, origin())
+    file.write(1, content_of(1))
+    file.close()
+    assert finished.stat().st_size == 100
+    assert file.path.stat().st_size == 200
+
+
 def test_a_link_in_the_way_is_not_followed(tmp_path):
     """Who plants a link where a part file will be does not have another file written."""
     precious = tmp_path / "precious"
@@ -248,6 +265,10 @@ def test_a_link_in_the_way_is_not_followed(tmp_path):
     with pytest.raises(OSError, match="symbolic"):
         PartFile.open(tmp_path, NAME, origin())
     assert precious.read_bytes() == b"mine"
+    precious.unlink()
+    with pytest.raises(OSError, match="symbolic"):
+        PartFile.open(tmp_path, NAME, origin())
+    assert not precious.exists()
 
 
 def test_leftovers_are_known_by_the_file(tmp_path):
