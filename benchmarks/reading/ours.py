@@ -1,0 +1,184 @@
+"""The work as this package does it, through its public functions alone."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import hst_cloud as hst
+from benchmarks.reading.files import File
+from benchmarks.reading.values import TEN, Ready, Setting, Unavailable, as_is, keywords, texts
+
+
+def product(file: File) -> hst.Product:
+    """Return a file as a list of products names it: MAST tells its size."""
+    return hst.Product(filename=file.name, key=file.key, size=file.size)
+
+
+def forget() -> None:
+    """Let this process know of no file that it has read; its connections stay."""
+    from hst_cloud.fits.predict import siblings
+
+    siblings.cache_clear()
+
+
+def _knowing(setting: Setting, knowledge: str, verb: Callable) -> tuple[Callable[[], None], dict[str, Any]]:
+    """Return what brings about what a process knows before it reads, and the argument that goes with it."""
+    if knowledge == "index":
+        if "index" not in inspect.signature(verb).parameters:
+            message = f"hst_cloud.{verb.__name__} has no index yet"
+            raise Unavailable(message)
+        from hst_cloud.fits.index import Index
+
+        return forget, {"index": Index(Path(setting.scratch) / "index")}
+    without = {"index": False} if "index" in inspect.signature(verb).parameters else {}
+    if knowledge == "cold":
+        return forget, without
+
+    def sibling() -> None:
+        forget()
+        hst.open(product(setting.files.sibling[0])).close()
+
+    return sibling, without
+
+
+# --- One file --------------------------------------------------------------------------------------------------------
+
+
+def headers_of_one(setting: Setting, *, knowledge: str) -> Ready:
+    """Open a file, and take all its headers."""
+    before, known = _knowing(setting, knowledge, hst.open)
+
+    def run(files):
+        with hst.open(product(files[0]), **known) as hdul:
+            return [hdu.header for hdu in hdul]
+
+    if knowledge == "index":
+        run(setting.files.flc)
+    return Ready(run, texts, before)
+
+
+def section(setting: Setting, *, knowledge: str) -> Ready:
+    """Open a file, and read a section of SCI,1."""
+    before, known = _knowing(setting, knowledge, hst.open)
+    y0, y1, x0, x1 = setting.files.facts.box
+
+    def run(files):
+        with hst.open(product(files[0]), **known) as hdul:
+            return hdul["SCI", 1].section[y0:y1, x0:x1]
+
+    if knowledge == "index":
+        run(setting.files.flc)
+    return Ready(run, as_is, before)
+
+
+def again(setting: Setting) -> Ready:
+    """Open a file that was opened before, take all its headers, and read a section."""
+    before, known = _knowing(setting, "index", hst.open)
+    y0, y1, x0, x1 = setting.files.facts.box
+
+    def run(files):
+        with hst.open(product(files[0]), **known) as hdul:
+            return [hdu.header for hdu in hdul], hdul["SCI", 1].section[y0:y1, x0:x1]
+
+    run(setting.files.flc)
+    return Ready(run, lambda got: (texts(got[0]), got[1]), before)
+
+
+def whole(setting: Setting) -> Ready:
+    """Read all of a file into arrays."""
+    if not hasattr(hst, "read"):
+        message = "hst_cloud has no function that reads whole files yet"
+        raise Unavailable(message)
+    return Ready(lambda files: hst.read(product(files[0])), images, forget)
+
+
+def images(read: Any) -> list[np.ndarray]:
+    """Return the arrays of the images of a file that was read whole; every one must be in native byte order."""
+    if isinstance(read, dict):
+        read = read.values()
+    found = []
+    for one in read:
+        array = one if isinstance(one, np.ndarray) else getattr(one, "data", None)
+        image = getattr(one, "is_image", True)
+        if image and isinstance(array, np.ndarray) and array.dtype.names is None and array.dtype != np.uint8:
+            assert array.dtype.isnative, array.dtype
+            found.append(array)
+    return found
+
+
+# --- Many files ------------------------------------------------------------------------------------------------------
+
+
+def cutouts(setting: Setting, *, knowledge: str, in_flight: int) -> Ready:
+    """Cut a box out of many files."""
+    before, known = _knowing(setting, knowledge, hst.cutouts)
+    y0, y1, x0, x1 = setting.files.facts.box
+    # The center is between two pixels where the box has an even number of them: as astropy.nddata.Cutout2D has it.
+    center = ((x0 + x1) / 2 - 0.5, (y0 + y1) / 2 - 0.5)
+
+    def run(files):
+        return hst.cutouts(
+            [product(file) for file in files], center, (y1 - y0, x1 - x0), hdu=("SCI", 1), uncertainty=False,
+            mask=False, in_flight=in_flight, **known,
+        )  # fmt: skip
+
+    if knowledge == "index":
+        run(setting.files.flc)
+    return Ready(run, lambda got: [one.data for one in got], before)
+
+
+def all_keywords(setting: Setting, *, in_flight: int) -> Ready:
+    """Read all keywords of both HDUs of many files into one table."""
+    del setting
+
+    def run(files):
+        return hst.headers([product(file) for file in files], ["*", "1.*"], in_flight=in_flight)
+
+    def plain(table):
+        names = table.colnames[1:]
+        first, second = ([n for n in names if n.startswith("1.") == second] for second in (False, True))
+        return [[keywords({n.removeprefix("1."): row[n] for n in part}) for part in (first, second)] for row in table]
+
+    return Ready(run, plain, forget)
+
+
+def ten_keywords(setting: Setting, *, in_flight: int) -> Ready:
+    """Read ten keywords of the primary header of many files into one table."""
+    del setting
+
+    def run(files):
+        return hst.headers([product(file) for file in files], list(TEN), in_flight=in_flight)
+
+    return Ready(run, lambda table: [keywords({n: row[n] for n in TEN}) for row in table], forget)
+
+
+def tables(setting: Setting, *, in_flight: int) -> Ready:
+    """Read the tables of many files, with units."""
+    del setting
+
+    def run(files):
+        return [table for _, table in hst.tables([product(file) for file in files], in_flight=in_flight)]
+
+    def plain(read):
+        return [
+            {name: (np.asarray(getattr(one[name], "value", one[name])), one[name].unit is not None)
+             if hasattr(one[name], "unit") else (np.asarray(one[name]), False) for name in one.colnames}
+            for one in read
+        ]  # fmt: skip
+
+    return Ready(run, plain, forget)
+
+
+def columns(setting: Setting, *, in_flight: int) -> Ready:
+    """Read the columns of the tables of many files, as bare arrays."""
+    del setting
+
+    def run(files):
+        return [found for _, found in hst.columns([product(file) for file in files], in_flight=in_flight)]
+
+    return Ready(run, as_is, forget)
