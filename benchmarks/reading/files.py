@@ -16,6 +16,7 @@ memory that the system keeps of files: a disk is not what is measured.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -124,7 +125,7 @@ def files(cache: Path, counts: Counts = FULL) -> Files:
 def _make(folder: Path, counts: Counts) -> Iterator[tuple[str, list[File]]]:
     first, second = _flc(counts.scale)
     yield "flc", _linked(folder, [first], _names("j", "flc", counts.flc, program=1))
-    yield "sibling", _linked(folder, [second], _names("j", "flc", 1, program=2))
+    yield "sibling", _linked(folder, [second], _names("j", "flc", 1, program=10))
     small = _linked(folder, _small(counts.small), _names("j", "flt", counts.small, program=100))
     yield "small", small
     paths = [folder / one.key for one in small]
@@ -136,11 +137,12 @@ def _make(folder: Path, counts: Counts) -> Iterator[tuple[str, list[File]]]:
 def _names(letter: str, suffix: str, count: int, *, program: int) -> list[str]:
     """Return names of files as the archive has them: fifty exposures of each program, ten of each visit."""
     last = "0" if suffix == "x1dsum" else "q"
-    return [
-        f"{letter}{_coded(40_000 + program + n // 50, 3)}{_coded(n // 10 % 5 + 1, 2)}{_coded(n % 10 * 37 + 36, 2)}{last}"
-        f"_{suffix}.fits"
-        for n in range(count)
-    ]
+    found = []
+    for n in range(count):
+        visit, exposure = n // 10 % 5 + 1, n % 10 * 37 + 36
+        root = f"{letter}{_coded(40_000 + program + n // 50, 3)}{_coded(visit, 2)}{_coded(exposure, 2)}{last}"
+        found.append(f"{root}_{suffix}.fits")
+    return found
 
 
 def _coded(number: int, length: int) -> str:
@@ -177,20 +179,15 @@ def _flc(scale: int) -> tuple[bytes, bytes]:
     exposure = targets.SPIRAL_FIRST
     first = imaging.acs_wfc_flc.to_bytes(exposure, scale=scale)
     parts = []
-    with fits.open(_opened(first), lazy_load_hdus=False) as hdul:
+    with fits.open(io.BytesIO(first)) as hdul:
         for hdu in hdul:
-            start, data, stop = (hdu.fileinfo()[k] for k in ("hdrLoc", "datLoc", "datLoc"))
+            start, data, span = (hdu.fileinfo()[where] for where in ("hdrLoc", "datLoc", "datSpan"))
             header = first[start:data]
             if hdu.name in {"PRIMARY", "SCI"}:
-                header = block(_cards(header), len(_cards(header)) + 40)
-            parts.append(header + first[stop : stop + hdu.fileinfo()["datSpan"]])
+                cards = _cards(header)
+                header = block(cards, len(cards) + 40)
+            parts.append(header + first[data : data + span])
     return first, b"".join([*parts, headerlets.headerlet(exposure, 5, scale)])
-
-
-def _opened(content: bytes):
-    import io
-
-    return io.BytesIO(content)
 
 
 def _cards(header: bytes) -> list[str]:
@@ -203,7 +200,7 @@ def _cards(header: bytes) -> list[str]:
 def _small(count: int) -> Iterator[bytes]:
     """Yield images whose headers are those of an flc and its first SCI, each with values of its own."""
     model = imaging.acs_wfc_flc.to_bytes(scale=64)
-    with fits.open(_opened(model)) as hdul:
+    with fits.open(io.BytesIO(model)) as hdul:
         heads = [_cards(model[info["hdrLoc"] : info["datLoc"]]) for info in (hdul[n].fileinfo() for n in (0, 1))]
     # What the image's own cards say is written anew: shape, name, version.
     own = re.compile(r"XTENSION|BITPIX|NAXIS|PCOUNT|GCOUNT|INHERIT|EXTNAME|EXTVER")
@@ -242,7 +239,7 @@ def _cos(count: int) -> Iterator[bytes]:
     for number in range(count):
         exposure = replace(targets.NUCLEUS, start=60315.1 + number, seconds=3760.4 + number)
         content = cos.cos_x1dsum.to_bytes(exposure, scale=1)
-        with fits.open(_opened(content)) as hdul:
+        with fits.open(io.BytesIO(content)) as hdul:
             info, data, table = hdul[1].fileinfo(), hdul[1].data, hdul[1]
             rows = np.zeros(len(data), data.dtype.descr + [(name, ">f4", (data["FLUX"].shape[1],)) for name in added])
             for name in data.dtype.names:

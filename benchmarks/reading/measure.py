@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.reading import floor
-from benchmarks.reading.files import Files
+from benchmarks.reading.files import File, Files
 from benchmarks.reading.server import Profile, Server
 from benchmarks.reading.units import Unit, Way
 from benchmarks.reading.values import Setting
@@ -21,7 +22,7 @@ BEHIND = 1.5
 """A peer of a slow unit that takes so many times as long as the best of its kind is timed once."""
 
 
-class Different(AssertionError):
+class DifferentError(Exception):
     """Two ways gave different results."""
 
 
@@ -35,6 +36,10 @@ class Row:
     gives: str
     profile: str
     run: int
+    files: int
+    """How many were read."""
+    latency: float
+    """Seconds."""
     wall: list[float] = field(default_factory=list)
     """Seconds, of each repeat."""
     cpu: list[float] = field(default_factory=list)
@@ -100,63 +105,80 @@ def measure(
 
     Raises
     ------
-    Different
+    DifferentError
         Two ways that should give the same do not. Nothing is timed then.
     """
-    ways = [way for way in unit.ways if not names or way.name in names]
-    files = getattr(bench.files, unit.files)[: count or None] if unit.many else getattr(bench.files, unit.files)[:1]
+    there = getattr(bench.files, unit.files)
+    files = there[: count or None] if unit.many else there[:1]
     bench.server.set(profile)
-    absent, rows = {}, []
     with contextlib.ExitStack() as stack:
-        workers: list[tuple[Worker, Row]] = []
-        started = [Worker(way, bench.setting, unit.files, profile.link) for way in ways]
-        for worker in started:
-            stack.callback(worker.close)
-        for worker in started:
-            if reason := worker.ready():
-                absent[worker.way.name] = reason
-                bench.say(f"  left out: {worker.way.name} ({reason})")
-            else:
-                workers.append((worker, _row(worker.way, unit, profile, run, bench, files)))
-        rows = [row for _, row in workers]
-        sample = min(len(files), SAMPLE) if unit.slow else len(files)
-        seen = []
-        for worker, _ in workers:
-            worker.prepare()
-            seen.append((worker.way, worker.run(sample, digest=True).digest))
-        _compare(unit, seen)
-        left, seen = list(workers), []
-        for turn in range(repeats):
-            for worker, row in left if turn % 2 == 0 else reversed(left):
-                worker.prepare()
-                bench.server.reset()
-                cost = worker.run(len(files), digest=turn == 0)
-                traffic = bench.server.stats()
-                row.wall.append(cost.wall)
-                row.cpu.append(cost.cpu)
-                row.peak.append(cost.peak)
-                row.server.append(traffic.cpu)
-                row.requests.append(traffic.requests)
-                row.bytes.append(traffic.bytes)
-                seen.append((worker.way, cost.digest))
-            if turn == 0:
-                _compare(unit, seen)
-                left = [pair for pair in left if not (unit.slow and _is_behind(pair[1], rows))]
+        ways = [way for way in unit.ways if not names or way.name in names]
+        started = [stack.enter_context(Worker(way, bench.setting, unit.files, profile.link)) for way in ways]
+        workers, absent = _warmed(unit, started, min(len(files), SAMPLE) if unit.slow else len(files))
+        rows = [_row(worker.way, unit, profile, bench, run=run, files=files) for worker in workers]
+        _take_turns(bench, unit, list(zip(workers, rows, strict=True)), repeats, len(files))
+    for way, reason in absent.items():
+        bench.say(f"  left out: {way} ({reason})")
     for row in rows:
         bench.say(
-            f"  {row.side:5} {row.way:40} {row.median:8.3f} s {row.requests[-1]:6} requests"
+            f"  {row.side:5} {row.way:42} {row.median:8.3f} s {row.requests[-1]:6} requests"
             f" {row.bytes[-1] / 1e6:8.1f} MB  CPU {statistics.median(row.cpu):6.2f} s"
             f" (server {statistics.median(row.server):5.2f} s)  {max(row.peak) / 1e6:6.0f} MB"
         )
     return rows, absent
 
 
-def _row(way: Way, unit: Unit, profile: Profile, run: int, bench: Bench, files) -> Row:
+def _warmed(unit: Unit, started: Sequence[Worker], count: int) -> tuple[list[Worker], dict[str, str]]:
+    """Have every way go once, compare what they give, and return those that can be timed, and why the others cannot."""
+    workers, absent, seen = [], {}, []
+    for worker in started:
+        reason = worker.ready()
+        if not reason:
+            worker.prepare()
+            try:
+                seen.append((worker.way, worker.run(count, digest=True).digest))
+            except RuntimeError as error:
+                print(error, file=sys.stderr)
+                reason = f"it failed: {str(error).splitlines()[-1]}"
+        if reason:
+            absent[worker.way.name] = reason
+        else:
+            workers.append(worker)
+    _compare(unit, seen)
+    return workers, absent
+
+
+def _take_turns(bench: Bench, unit: Unit, left: list[tuple[Worker, Row]], repeats: int, count: int) -> None:
+    """Time every way so many times, now from the first to the last, now the other way round."""
+    for turn in range(repeats):
+        seen = []
+        for worker, row in left if turn % 2 == 0 else reversed(left):
+            worker.prepare()
+            bench.server.reset()
+            cost = worker.run(count, digest=turn == 0)
+            traffic = bench.server.stats()
+            row.wall.append(cost.wall)
+            row.cpu.append(cost.cpu)
+            row.peak.append(cost.peak)
+            row.server.append(traffic.cpu)
+            row.requests.append(traffic.requests)
+            row.bytes.append(traffic.bytes)
+            seen.append((worker.way, cost.digest))
+        if turn == 0:
+            _compare(unit, seen)
+            rows = [row for _, row in left]
+            left = [pair for pair in left if not (unit.slow and _is_behind(pair[1], rows))]
+
+
+def _row(way: Way, unit: Unit, profile: Profile, bench: Bench, *, run: int, files: Sequence[File]) -> Row:
     physics = None
     if way.side == "floor":
         trips, size, connections = floor.physics(way.work, bench.setting, files, in_flight=way.in_flight)
         physics = profile.seconds(trips, size, connections)
-    return Row(unit.name, way.name, way.side, way.gives, profile.name, run, physics=physics)
+    return Row(
+        unit=unit.name, way=way.name, side=way.side, gives=way.gives, profile=profile.name, run=run,
+        files=len(files), latency=profile.latency, physics=physics,
+    )  # fmt: skip
 
 
 def _compare(unit: Unit, seen: Sequence[tuple[Way, str]]) -> None:
@@ -168,7 +190,7 @@ def _compare(unit: Unit, seen: Sequence[tuple[Way, str]]) -> None:
         other, expected = first.setdefault(way.gives, (way, digest))
         if digest != expected:
             message = f"{unit.name}: {other.name} ({other.side}) and {way.name} ({way.side}) give different results"
-            raise Different(message)
+            raise DifferentError(message)
 
 
 def _is_behind(row: Row, rows: Sequence[Row]) -> bool:

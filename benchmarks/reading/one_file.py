@@ -1,9 +1,9 @@
 """The peers' ways to read parts of one file, or of a few of which nothing is known: a file-like object for astropy.
 
-s3fs is tuned: blocks that it keeps were the best of all its caches for headers and cutouts of an flc, those of 512 KiB
-for headers and those of 1 MiB for cutouts (its default is 50 MiB); and its pool holds a connection for each thread. That
-it is told the file's size saves no request, for it asks all the same. obstore's file-like objects were tried, and took
-three and twenty-five times as long: they forget what they have read at every seek.
+s3fs is tuned. Blocks that it keeps were the best of all its caches for an flc: those of 512 KiB for headers, those of
+1 MiB for cutouts; its default is 50 MiB. Its pool holds a connection for each thread. To tell it the file's size saves
+no request, for it asks all the same. obstore's file-like objects were tried, and took three to twenty-five times as
+long: they forget what they have read at every seek.
 """
 
 from __future__ import annotations

@@ -91,6 +91,7 @@ def again(setting: Setting) -> Ready:
 
 def whole(setting: Setting) -> Ready:
     """Read all of a file into arrays."""
+    del setting
     if not hasattr(hst, "read"):
         message = "hst_cloud has no function that reads whole files yet"
         raise Unavailable(message)

@@ -52,8 +52,8 @@ class Aim:
 
     ours: str
     floor: str
-    most: float
-    """Our time in units of the floor's, at most."""
+    most: float | None = None
+    """Our time in units of the floor's, at most; None where it is told and nothing is aimed at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,8 @@ HEADERS = Unit(
         _our("sibling seen", ours.headers_of_one, knowledge="sibling"),
         _our("index", ours.headers_of_one, knowledge="index"),
         *_astropy(one_file.headers_of_one),
-        _floor("headers, 2 round trips", 8),
-        _floor("headers, 1 round trip", 8),
+        _floor("headers, 2 round trips", 16),
+        _floor("headers, 1 round trip", 16),
     ),
     (Gate("cold", "cold", ASTROPY, 4), Gate("sibling seen", "sibling seen", ASTROPY, 6)),
     (
@@ -136,7 +136,7 @@ SECTION = Unit(
 _TUNED = tuple(f"{name}, 24 threads" for name in ASTROPY)
 CUTOUTS = Unit(
     "W3",
-    "that section of 100 files",
+    "that section of {files} files",
     "flc",
     (
         _our("cold, 24 in flight", ours.cutouts, knowledge="cold", in_flight=24),
@@ -149,11 +149,16 @@ CUTOUTS = Unit(
         _floor("cutouts", 64),
     ),
     (
-        Gate("cold", "cold, 24 in flight", _TUNED, 4),
-        Gate("sibling seen", "sibling seen, 24 in flight", _TUNED, None),
-        Gate("index, against offsets given", "index, 64 in flight", ("s3fs.cat_ranges, 10 connections",), 2.5),
-        Gate("the same, 64 both", "index, 64 in flight", ("s3fs.cat_ranges, 64 connections",), None),
-        Gate("the same, 10 both", "index, 10 in flight", ("s3fs.cat_ranges, 10 connections",), None),
+        Gate("cold, 24 both", "cold, 24 in flight", _TUNED, 4),
+        Gate("sibling seen, 24 both", "sibling seen, 24 in flight", _TUNED, None),
+        Gate(
+            "index, against offsets given and 10 connections",
+            "index, 64 in flight",
+            ("s3fs.cat_ranges, 10 connections",),
+            2.5,
+        ),
+        Gate("index, 64 both", "index, 64 in flight", ("s3fs.cat_ranges, 64 connections",), None),
+        Gate("index, 10 both", "index, 10 in flight", ("s3fs.cat_ranges, 10 connections",), None),
     ),
     (Aim("index, 64 in flight", "sockets, 64 in flight", 1.3),),
     many=True,
@@ -161,7 +166,7 @@ CUTOUTS = Unit(
 _ALL = ("obstore, whole files, 24 in flight", "s3fs.cat_ranges, prefixes", "s5cmd")
 KEYWORDS = Unit(
     "W4",
-    "all keywords of 1,000 files",
+    "all keywords of {files} files",
     "small",
     (
         _our("24 in flight", ours.all_keywords, in_flight=24),
@@ -173,13 +178,14 @@ KEYWORDS = Unit(
         _floor("prefixes", 64),
     ),
     (Gate("24 in flight", "24 in flight", _ALL, 9), Gate("64 in flight", "64 in flight", _ALL, 9)),
+    tuple(Aim(f"{n} in flight", f"sockets, {n} in flight") for n in (24, 64)),
     many=True,
     slow=True,
 )
 _TEN = ("obstore, whole files, 24 in flight", "obstore, prefixes, 24 in flight", "s3fs.cat_ranges, prefixes")
 TEN_KEYWORDS = Unit(
     "W4, ten",
-    "ten keywords of 1,000 files",
+    "ten keywords of {files} files",
     "small",
     (
         _our("24 in flight", ours.ten_keywords, in_flight=24),
@@ -198,6 +204,7 @@ TEN_KEYWORDS = Unit(
         Gate("128 in flight, peers 24 to 100", "128 in flight", _TEN, 8),
         Gate("128 in flight both", "128 in flight", ("obstore, prefixes, 128 in flight",), None),
     ),
+    tuple(Aim(f"{n} in flight", f"sockets, {n} in flight") for n in (24, 64, 128)),
     many=True,
 )
 _WHOLE = ("boto3, 10 connections", "boto3, 24 connections", "CRT, to memory", "CRT, to a file", "s5cmd")
@@ -224,7 +231,7 @@ def _tables(name: str, kind: str, files: str, table: float, column: float) -> Un
     whole, arrays = ("obstore, 24 in flight", "s5cmd"), ("obstore, columns, 24 in flight",)
     return Unit(
         name,
-        f"tables of 1,000 {kind}",
+        f"tables of {{files}} {kind}",
         files,
         (
             _our("tables, 24 in flight", ours.tables, "tables", in_flight=24),
@@ -242,6 +249,7 @@ def _tables(name: str, kind: str, files: str, table: float, column: float) -> Un
             Gate("as columns, against tables", "columns, 24 in flight", whole, column),
             Gate("as columns, against columns", "columns, 24 in flight", arrays, None),
         ),
+        tuple(Aim(f"{what}, 24 in flight", "sockets, 24 in flight") for what in ("tables", "columns")),
         many=True,
         slow=True,
     )
@@ -259,7 +267,22 @@ AGAIN = Unit(
         _floor("cutout, 1 round trip", 8),
     ),
     (Gate("index", "index", ASTROPY, 9),),
+    (Aim("index", "sockets, cutout, 1 round trip"),),
     profiles=("region", "far"),
+)
+
+# What the number of files costs: timed for more and more of them, and no unit of its own.
+LADDER = Unit(
+    "files",
+    "ten keywords of {files} files",
+    "more",
+    (
+        _our("64 in flight", ours.ten_keywords, in_flight=64),
+        _peer("obstore, prefixes, 64 in flight", many_files.obstore_keywords, ten=True, in_flight=64, prefix=True),
+        _floor("prefixes", 64),
+    ),
+    many=True,
+    slow=True,
 )
 
 UNITS = (HEADERS, SECTION, CUTOUTS, KEYWORDS, TEN_KEYWORDS, WHOLE, STIS, COS, AGAIN)

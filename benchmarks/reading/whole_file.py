@@ -6,11 +6,6 @@ process.
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import Future
-
-import numpy as np
-
 from benchmarks.reading import peers
 from benchmarks.reading.many_files import s5cmd, s5cmd_program
 from benchmarks.reading.peers import MIB
@@ -74,7 +69,11 @@ def s5cmd_whole(setting: Setting) -> Ready:
     program, path = s5cmd_program(), setting.scratch / "whole.fits"
 
     def run(files):
-        s5cmd(program, setting, ["cp", "--concurrency", "24", "--part-size", "8", f"s3://{BUCKET}/{files[0].key}", str(path)])
+        s5cmd(
+            program,
+            setting,
+            ["cp", "--concurrency", "24", "--part-size", "8", f"s3://{BUCKET}/{files[0].key}", str(path)],
+        )
         return peers.images(path)
 
     return Ready(run, as_is, lambda: path.unlink(missing_ok=True))

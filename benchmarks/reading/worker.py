@@ -18,11 +18,13 @@ import traceback
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from benchmarks.reading.units import Way
 from benchmarks.reading.values import Setting, Unavailable, digest
 
+SLOW = ("s3fs", "boto3", "obstore", "awscrt.s3")
+"""What takes long to import, where it is installed."""
 SECONDS = 600
 """After which a way is given up."""
 
@@ -60,11 +62,17 @@ class Worker:
         self.way = way
         # A server that has imported everything forks the processes: each is fresh, and none waits for imports.
         fresh = multiprocessing.get_context("forkserver")
-        fresh.set_forkserver_preload([__name__])
+        fresh.set_forkserver_preload([__name__, *SLOW])
         self._pipe, theirs = fresh.Pipe()
         self._process = fresh.Process(target=_work, args=(way, setting, files, link, theirs), daemon=True)
         self._process.start()
         theirs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def ready(self) -> str:
         """Wait until it is ready; return why it cannot be, or an empty text."""
@@ -114,6 +122,7 @@ def _work(way: Way, setting: Setting, kind: str, link: str, pipe: Any) -> None:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
     warnings.simplefilter("ignore")  # units as HST writes them are none that astropy knows
+    gc.freeze()  # what was imported before the fork: to look through it copies it, and takes 0.1 s each time
     scratch = Path(tempfile.mkdtemp(prefix="reading-", dir=setting.scratch))
     try:
         setting = replace(setting, scratch=scratch)
