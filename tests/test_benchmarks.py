@@ -198,7 +198,7 @@ def run(*arguments):
 @needs_compiler
 def test_the_ways_give_the_same_and_the_page_tells(tmp_path):
     """On small files every way that is there gives what ours does; requests are what they should be."""
-    done = run("--quick", "--no-scaling", "--build", tmp_path, "--write", tmp_path / "docs")
+    done = run("--quick", "--build", tmp_path, "--write", tmp_path / "docs")
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     rows = [Row(**one) for one in results["rows"]]
@@ -206,7 +206,12 @@ def test_the_ways_give_the_same_and_the_page_tells(tmp_path):
         assert {r.side for r in rows if r.unit == unit} == {"ours", "peer", "floor"}
     sent = {(r.unit, r.way): r.requests for r in rows if r.profile == "region" and r.side == "ours"}
     assert sent["W1", "index"] == [0]
-    assert sent["W4", "24 in flight"] == sent["W4, ten", "128 in flight"] == sent["W6, STIS", "tables, 24 in flight"] == [12]
+    assert (
+        sent["W4", "24 in flight"]
+        == sent["W4, ten", "128 in flight"]
+        == sent["W6, STIS", "tables, 24 in flight"]
+        == [12]
+    )
     assert sent["W7", "index"] == [1]
     text = (tmp_path / "docs" / page.NAME).read_text(encoding="utf-8")
     assert "These figures are of a trial" in text

@@ -39,8 +39,9 @@ PACKAGES = (
 )
 MEMORY = Path("/dev/shm")
 """A folder in memory, where there is one."""
-FEWER = 3
+FEWER = 2
 """Repeats of what takes long: slow units, and far away."""
+PARTS = [*(unit.name for unit in UNITS), "scaling"]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,8 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _chosen(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reading", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="everything with few small files, once: does it work?")
-    parser.add_argument("--units", nargs="*", metavar="UNIT", help=f"which of {', '.join(u.name for u in UNITS)}")
-    parser.add_argument("--no-scaling", action="store_true", help="leave out what the number of files and latency cost")
+    parser.add_argument("--units", nargs="+", default=PARTS, choices=PARTS, help="which parts (default: all)")
     parser.add_argument("--repeats", type=int, default=5, help="times that each way is timed in a run (default 5)")
     parser.add_argument("--runs", type=int, default=2, help="runs of the whole, of which the worst counts (default 2)")
     parser.add_argument("--build", type=Path, default=Path("build/benchmark"), help="folder of results and the server")
@@ -83,7 +83,7 @@ def run(chosen: argparse.Namespace) -> dict:
     """Measure everything, and return all of it as it goes to the file."""
     began = time.monotonic()
     repeats, runs = (1, 1) if chosen.quick else (chosen.repeats, chosen.runs)
-    units = [unit for unit in UNITS if not chosen.units or unit.name in chosen.units]
+    units = [unit for unit in UNITS if unit.name in chosen.units]
     chosen.build.mkdir(parents=True, exist_ok=True)
     known = files(chosen.files or chosen.build / "files", QUICK if chosen.quick else FULL)
     memory = MEMORY if MEMORY.is_dir() else chosen.build
@@ -103,7 +103,7 @@ def run(chosen: argparse.Namespace) -> dict:
                         got, missing = measure(bench, unit, profile, repeats=times, run=number)
                         rows += got
                         absent.setdefault(unit.name, {}).update(missing)
-        if not chosen.no_scaling:
+        if "scaling" in chosen.units:
             few = min(repeats, FEWER)
             more["files"] = scaling.by_files(bench, repeats=few)
             latencies = scaling.LATENCIES[:2] if chosen.quick else scaling.LATENCIES

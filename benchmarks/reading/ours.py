@@ -142,8 +142,12 @@ def all_keywords(setting: Setting, *, in_flight: int) -> Ready:
 
     def plain(table):
         names = table.colnames[1:]
-        first, second = ([n for n in names if n.startswith("1.") == second] for second in (False, True))
-        return [[keywords({n.removeprefix("1."): row[n] for n in part}) for part in (first, second)] for row in table]
+        pairs = []
+        for values in zip(*(table[name].tolist() for name in names), strict=True):  # None where masked
+            row = dict(zip(names, values, strict=True))
+            second = {name.removeprefix("1."): row.pop(name) for name in names if name.startswith("1.")}
+            pairs.append([keywords(row), keywords(second)])
+        return pairs
 
     return Ready(run, plain, forget)
 

@@ -71,8 +71,9 @@ def page(results: dict[str, Any]) -> str:
     parts = [
         _introduction(results),
         _heading("The work"),
-        *_list(f"**{unit.name}**: {_title(unit, rows)}." for unit in UNITS if _of(rows, unit.name)),
+        *_list(_work(unit, rows) for unit in UNITS if _of(rows, unit.name)),
         _heading("Against the best of the others"),
+        DEMANDS,
         _judged(found),
         _heading("What is missed"),
         *_list(_missed(found, far, results["absent"])),
@@ -92,6 +93,11 @@ def page(results: dict[str, Any]) -> str:
     parts += [_heading("Where it was measured"), _machine(results)]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
+
+DEMANDS = """\
+*Demanded* is what was set before this package was written, from what a prototype reached.
+Where nothing is demanded, the ratio is there for comparison; *both* means as many requests in flight on either side.
+"""
 
 _SAID = {True: "met", False: "**missed**", None: ""}
 
@@ -143,7 +149,7 @@ def _missed(found: Sequence[Verdict], far: Sequence[Distance], absent: dict[str,
                 f"{verdict.unit}, {verdict.gate.says}{_away(verdict.gate.profile)}: {_times(verdict.ratio)} as fast as "
                 f"{verdict.peer}, and {verdict.gate.least:g} times is demanded."
             )
-        elif verdict.ours is None:
+        elif verdict.ours is None and verdict.gate.least is not None:
             some = True
             yield f"{verdict.unit}, {verdict.gate.says}{_away(verdict.gate.profile)}: not measured."
     for distance in far:
@@ -281,6 +287,10 @@ def _machine(results: dict[str, Any]) -> str:
 def _title(unit: Unit, rows: Sequence[Row]) -> str:
     counts = {row.files for row in rows if row.unit == unit.name}
     return unit.title.format(files=f"{max(counts):,}")
+
+
+def _work(unit: Unit, rows: Sequence[Row]) -> str:
+    return f"**{unit.name}**: {_title(unit, rows)}." + (f"\n  {unit.note}." if unit.note else "")
 
 
 def _of(rows: Iterable[Row], unit: str, profile: str | None = None) -> list[Row]:

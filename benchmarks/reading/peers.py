@@ -112,11 +112,7 @@ def plain_tables(read: Sequence[Table]) -> list[dict[str, tuple[np.ndarray, bool
     return [{name: (np.asarray(one[name]), one[name].unit is not None) for name in one.colnames} for one in read]
 
 
-def images(source: Any) -> list[np.ndarray]:
-    """Return the arrays of the images of a file, or of its bytes, in native byte order."""
-    if isinstance(source, str | Path):
-        opened = fits.open(source, memmap=True)  # so that the swap of bytes is the only copy
-    else:
-        opened = fits.open(io.BytesIO(source), memmap=False)  # of buffers, astropy takes bytes alone without a copy
-    with opened as hdul:
+def images(path: Path) -> list[np.ndarray]:
+    """Return the arrays of the images of a file in native byte order; it is mapped: the swap is the only copy."""
+    with fits.open(path, memmap=True) as hdul:
         return [native(hdu.data) for hdu in hdul if hdu.is_image and hdu.data is not None]
