@@ -109,6 +109,7 @@ def test_the_server_gives_the_version_that_is_named(bucket, server):
 @needs_compiler
 def test_the_server_stays_below_its_bucket(bucket, server):
     """No path leads out of the folder, and another bucket is none."""
+    (bucket[0].parent / "secret").write_text("beside the bucket")
     assert ask(server.port, "GET", "/stpubdata/../secret", {})[0] == 404
     assert ask(server.port, "GET", "/stpubdata/%2e%2e/secret", {})[0] == 404
     assert ask(server.port, "GET", f"/another/{bucket[1]}", {})[0] == 404

@@ -212,7 +212,7 @@ TEN_KEYWORDS = Unit(
     ),
     tuple(Aim(f"{n} in flight", f"sockets, {n} in flight") for n in (24, 64, 128)),
     many=True,
-    note="As before",
+    note="As for W4",
 )
 _WHOLE = ("boto3, 10 connections", "boto3, 24 connections", "AWS CRT", "s5cmd")
 WHOLE = Unit(
