@@ -25,6 +25,7 @@ from hst_cloud.archive.resolve import resolve
 from hst_cloud.fits.reader import open  # noqa: A004  # read as hst_cloud.open, like astropy's fits.open
 from hst_cloud.science.cutouts import cutout, cutouts
 from hst_cloud.science.headers import headers
+from hst_cloud.science.read import read
 from hst_cloud.science.spectra import spectra, spectrum
 from hst_cloud.science.tables import columns, table, tables
 from hst_cloud.values import Product
@@ -43,6 +44,7 @@ __all__ = [
     "headers",
     "open",
     "products",
+    "read",
     "resolve",
     "search",
     "spectra",

@@ -27,6 +27,7 @@ from benchmarks.reading.units import UNITS
 PACKAGES = (
     "hst-cloud",
     "aiohttp",
+    "pycurl",
     "numpy",
     "astropy",
     "s3fs",

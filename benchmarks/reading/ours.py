@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
+from astropy.io import fits
 
 import hst_cloud as hst
 from benchmarks.reading.files import File
-from benchmarks.reading.values import TEN, Ready, Setting, Unavailable, as_is, keywords, texts
+from benchmarks.reading.values import TEN, Ready, Setting, as_is, keywords, texts
+from hst_cloud.fits.index import Index
+from hst_cloud.fits.predict import siblings
 
 
 def product(file: File) -> hst.Product:
@@ -21,29 +21,21 @@ def product(file: File) -> hst.Product:
 
 def forget() -> None:
     """Let this process know of no file that it has read; its connections stay."""
-    from hst_cloud.fits.predict import siblings
-
     siblings.cache_clear()
 
 
-def _knowing(setting: Setting, knowledge: str, verb: Callable) -> tuple[Callable[[], None], dict[str, Any]]:
-    """Return what brings about what a process knows before it reads, and the argument that goes with it."""
+def _knowing(setting: Setting, knowledge: str) -> tuple[Callable[[], None], Index | bool]:
+    """Return what brings about what a process knows before it reads, and the index that it reads with."""
     if knowledge == "index":
-        if "index" not in inspect.signature(verb).parameters:
-            message = f"hst_cloud.{verb.__name__} has no index yet"
-            raise Unavailable(message)
-        from hst_cloud.fits.index import Index
-
-        return forget, {"index": Index(Path(setting.scratch) / "index")}
-    without = {"index": False} if "index" in inspect.signature(verb).parameters else {}
+        return forget, Index(setting.scratch / "index")
     if knowledge == "cold":
-        return forget, without
+        return forget, False
 
     def sibling() -> None:
         forget()
-        hst.open(product(setting.files.sibling[0])).close()
+        hst.open(product(setting.files.sibling[0]), index=False).close()
 
-    return sibling, without
+    return sibling, False
 
 
 # --- One file --------------------------------------------------------------------------------------------------------
@@ -51,10 +43,10 @@ def _knowing(setting: Setting, knowledge: str, verb: Callable) -> tuple[Callable
 
 def headers_of_one(setting: Setting, *, knowledge: str) -> Ready:
     """Open a file, and take all its headers."""
-    before, known = _knowing(setting, knowledge, hst.open)
+    before, index = _knowing(setting, knowledge)
 
     def run(files):
-        with hst.open(product(files[0]), **known) as hdul:
+        with hst.open(product(files[0]), index=index) as hdul:
             return [hdu.header for hdu in hdul]
 
     if knowledge == "index":
@@ -64,11 +56,11 @@ def headers_of_one(setting: Setting, *, knowledge: str) -> Ready:
 
 def section(setting: Setting, *, knowledge: str) -> Ready:
     """Open a file, and read a section of SCI,1."""
-    before, known = _knowing(setting, knowledge, hst.open)
+    before, index = _knowing(setting, knowledge)
     y0, y1, x0, x1 = setting.files.facts.box
 
     def run(files):
-        with hst.open(product(files[0]), **known) as hdul:
+        with hst.open(product(files[0]), index=index) as hdul:
             return hdul["SCI", 1].section[y0:y1, x0:x1]
 
     if knowledge == "index":
@@ -78,46 +70,42 @@ def section(setting: Setting, *, knowledge: str) -> Ready:
 
 def again(setting: Setting) -> Ready:
     """Open a file that was opened before, take all its headers, and read a section."""
-    before, known = _knowing(setting, "index", hst.open)
+    before, index = _knowing(setting, "index")
     y0, y1, x0, x1 = setting.files.facts.box
 
     def run(files):
-        with hst.open(product(files[0]), **known) as hdul:
+        with hst.open(product(files[0]), index=index) as hdul:
             return [hdu.header for hdu in hdul], hdul["SCI", 1].section[y0:y1, x0:x1]
 
     run(setting.files.flc)
     return Ready(run, lambda got: (texts(got[0]), got[1]), before)
 
 
-def whole(setting: Setting) -> Ready:
+def whole(setting: Setting, *, knowledge: str) -> Ready:
     """Read all of a file into arrays."""
-    del setting
-    if not hasattr(hst, "read"):
-        message = "hst_cloud has no function that reads whole files yet"
-        raise Unavailable(message)
-    return Ready(lambda files: hst.read(product(files[0])), images, forget)
+    before, index = _knowing(setting, knowledge)
+
+    def run(files):
+        return hst.read(product(files[0]), index=index)
+
+    if knowledge == "index":
+        run(setting.files.flc)
+    return Ready(run, images, before)
 
 
-def images(read: Any) -> list[np.ndarray]:
-    """Return the arrays of the images of a file that was read whole; every one must be in native byte order."""
-    if isinstance(read, dict):
-        read = read.values()
-    found = []
-    for one in read:
-        array = one if isinstance(one, np.ndarray) else getattr(one, "data", None)
-        image = getattr(one, "is_image", True)
-        if image and isinstance(array, np.ndarray) and array.dtype.names is None and array.dtype != np.uint8:
-            assert array.dtype.isnative, array.dtype
-            found.append(array)
+def images(hdul: fits.HDUList) -> list[np.ndarray]:
+    """Return the arrays of the images of a file that was read whole, which are in native byte order."""
+    found = [hdu.data for hdu in hdul if hdu.is_image and hdu.data is not None]
+    assert all(array.dtype.isnative for array in found)
     return found
 
 
 # --- Many files ------------------------------------------------------------------------------------------------------
 
 
-def cutouts(setting: Setting, *, knowledge: str, in_flight: int) -> Ready:
-    """Cut a box out of many files."""
-    before, known = _knowing(setting, knowledge, hst.cutouts)
+def cutouts(setting: Setting, *, knowledge: str, in_flight: int, wcs: bool = False) -> Ready:
+    """Cut a box out of many files, with or without its place on the sky."""
+    before, index = _knowing(setting, knowledge)
     y0, y1, x0, x1 = setting.files.facts.box
     # The center is between two pixels where the box has an even number of them: as astropy.nddata.Cutout2D has it.
     center = ((x0 + x1) / 2 - 0.5, (y0 + y1) / 2 - 0.5)
@@ -125,7 +113,7 @@ def cutouts(setting: Setting, *, knowledge: str, in_flight: int) -> Ready:
     def run(files):
         return hst.cutouts(
             [product(file) for file in files], center, (y1 - y0, x1 - x0), hdu=("SCI", 1), uncertainty=False,
-            mask=False, in_flight=in_flight, **known,
+            mask=False, wcs=wcs, in_flight=in_flight, index=index,
         )  # fmt: skip
 
     if knowledge == "index":
@@ -138,7 +126,7 @@ def all_keywords(setting: Setting, *, in_flight: int) -> Ready:
     del setting
 
     def run(files):
-        return hst.headers([product(file) for file in files], ["*", "1.*"], in_flight=in_flight)
+        return hst.headers([product(file) for file in files], ["*", "1.*"], index=False, in_flight=in_flight)
 
     def plain(table):
         names = table.colnames[1:]
@@ -157,7 +145,7 @@ def ten_keywords(setting: Setting, *, in_flight: int) -> Ready:
     del setting
 
     def run(files):
-        return hst.headers([product(file) for file in files], list(TEN), in_flight=in_flight)
+        return hst.headers([product(file) for file in files], list(TEN), index=False, in_flight=in_flight)
 
     return Ready(run, lambda table: [keywords({n: row[n] for n in TEN}) for row in table], forget)
 
@@ -167,7 +155,7 @@ def tables(setting: Setting, *, in_flight: int) -> Ready:
     del setting
 
     def run(files):
-        return [table for _, table in hst.tables([product(file) for file in files], in_flight=in_flight)]
+        return [table for _, table in hst.tables([product(file) for file in files], index=False, in_flight=in_flight)]
 
     def plain(read):
         return [
@@ -184,6 +172,6 @@ def columns(setting: Setting, *, in_flight: int) -> Ready:
     del setting
 
     def run(files):
-        return [found for _, found in hst.columns([product(file) for file in files], in_flight=in_flight)]
+        return [found for _, found in hst.columns([product(file) for file in files], index=False, in_flight=in_flight)]
 
     return Ready(run, as_is, forget)

@@ -142,6 +142,7 @@ CUTOUTS = Unit(
     "flc",
     (
         _our("cold, 24 in flight", ours.cutouts, knowledge="cold", in_flight=24),
+        _our("cold, 24 in flight, with WCS", ours.cutouts, knowledge="cold", in_flight=24, wcs=True),
         _our("sibling seen, 24 in flight", ours.cutouts, knowledge="sibling", in_flight=24),
         _our("index, 10 in flight", ours.cutouts, knowledge="index", in_flight=10),
         _our("index, 64 in flight", ours.cutouts, knowledge="index", in_flight=64),
@@ -164,8 +165,8 @@ CUTOUTS = Unit(
     ),
     (Aim("index, 64 in flight", "sockets, 64 in flight", 1.3),),
     many=True,
-    note="Ours are CCDData with unit, keywords and a WCS that has the distortion tables, the others' bare arrays; "
-    "s3fs.cat_ranges is told where the pixels lie",
+    note="Ours are CCDData with unit and keywords, and a WCS with its distortion tables where the name says so, the "
+    "others' bare arrays; s3fs.cat_ranges is told where the pixels lie",
 )
 _ALL = ("obstore, whole files, 24 in flight", "s3fs.cat_ranges, prefixes", "s5cmd")
 KEYWORDS = Unit(
@@ -220,15 +221,17 @@ WHOLE = Unit(
     "one flc whole, as native arrays",
     "flc",
     (
-        _our("read", ours.whole),
+        _our("cold", ours.whole, knowledge="cold"),
+        _our("sibling seen", ours.whole, knowledge="sibling"),
+        _our("index", ours.whole, knowledge="index"),
         _peer(_WHOLE[0], whole_file.boto3, connections=10),
         _peer(_WHOLE[1], whole_file.boto3, connections=24),
         _peer(_WHOLE[2], whole_file.crt),
         _peer(_WHOLE[3], whole_file.s5cmd_whole),
         _floor("one whole", 24),
     ),
-    (Gate("whole", "read", _WHOLE, 1.5), Gate("whole", "read", _WHOLE, 1.0, "far")),
-    (Aim("read", "sockets, 24 in flight", 1.5),),
+    (Gate("cold", "cold", _WHOLE, 1.5), Gate("cold", "cold", _WHOLE, 1.0, "far")),
+    (Aim("cold", "sockets, 24 in flight", 1.5),),
     profiles=("region", "far"),
 )
 

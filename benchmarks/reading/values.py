@@ -18,10 +18,6 @@ TEN = (
 """Ten keywords of the primary header: what a table of observations is made of."""
 
 
-class Unavailable(Exception):  # noqa: N818  # it is no error: a way is left out
-    """A way cannot be gone here: what it needs is not installed, or does not exist yet."""
-
-
 @dataclass(frozen=True, slots=True)
 class Setting:
     """Where a way reads, and what."""
@@ -47,7 +43,7 @@ class Ready:
 
 
 Make = Callable[[Setting], Ready]
-"""Makes a way ready; raises `Unavailable` or ImportError where it cannot."""
+"""Makes a way ready; raises ImportError where its client is not installed."""
 
 
 def as_is(result: Any) -> Any:

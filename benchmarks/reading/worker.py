@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.reading.units import Way
-from benchmarks.reading.values import Setting, Unavailable, digest
+from benchmarks.reading.values import Setting, digest
 
 SLOW = ("s3fs", "boto3", "obstore", "awscrt.s3")
 """What takes long to import, where it is installed."""
@@ -128,7 +128,7 @@ def _work(way: Way, setting: Setting, kind: str, link: str, pipe: Any) -> None:
         setting = replace(setting, scratch=scratch)
         try:
             ready = way.make(setting)
-        except (ImportError, Unavailable) as error:
+        except ImportError as error:
             pipe.send(str(error))
             return
         pipe.send("")
