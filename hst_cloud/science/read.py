@@ -23,9 +23,9 @@ from hst_cloud.fits.pixels import Image, image_of, scaled
 from hst_cloud.fits.predict import siblings
 from hst_cloud.fits.rangefile import RangeFile
 from hst_cloud.fits.reader import REJECTED, parsed
-from hst_cloud.fits.recall import forget, keeping, look
+from hst_cloud.fits.recall import keeping, look
 from hst_cloud.fits.structure import HDUExtent
-from hst_cloud.fits.whole import WHOLE, receive, walk_or_all
+from hst_cloud.fits.whole import receive, walk_or_all
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.drive import run_one
 from hst_cloud.store.link import as_link
@@ -60,7 +60,8 @@ def read(
     store : optional
         Where to read, as for `~hst_cloud.open`.
     index : Index or bool, optional
-        As for `~hst_cloud.open`. If the object was replaced since the index learnt of it, it is read anew.
+        Where layouts and headers are kept, as for `~hst_cloud.open`. What is kept of a file that was replaced since is
+        noticed, and the file read anew.
     in_flight : int, optional
         Requests in flight at a time.
 
@@ -113,12 +114,16 @@ def read(
     where = as_store(store)
     wanted = _wanted(hdus)
     kept = as_index(index, where)
-    found = look(kept, where, known, whole=WHOLE)
-    if found is not None:
+    found = look(kept, where, known)
+    if kept is not None and found is not None:
         try:
-            return _read(where, found, wanted, in_flight, stacklevel=3)
-        except ObjectChangedError as error:  # what the index knew is out of date, and nobody holds anything of it
-            forget(kept, where, known.key, error)
+            return _read(where, found, wanted, in_flight, stacklevel=3, proven=False)
+        except ObjectChangedError:  # what the index knew is out of date, and nobody holds anything of it
+            pass
+        except (QueryError, FormatError):
+            if _is_current(where, found.layout):
+                raise
+        kept.forget(where, known.key)
     return _read(where, _walked(where, known, kept, in_flight), wanted, in_flight, stacklevel=3)
 
 
@@ -145,9 +150,25 @@ def _walked(store: Store, product: Product, index: Index | None, in_flight: int)
     return found
 
 
+def _is_current(store: Store, layout: Layout) -> bool:
+    """Tell whether the store still has this version: one request."""
+    try:
+        store.read(layout.key, [ByteRange(0, 1)], etag=layout.etag)
+    except ObjectChangedError:
+        return False
+    return True
+
+
 def _read(
-    store: Store, found: Scan, wanted: Sequence[HDUName] | None, in_flight: int, *, stacklevel: int
+    store: Store,
+    found: Scan,
+    wanted: Sequence[HDUName] | None,
+    in_flight: int,
+    *,
+    stacklevel: int,
+    proven: bool = True,
 ) -> fits.HDUList:
+    """Read the data that are wanted of one version; headers that nobody has `proven` to be of it are so by the data."""
     address = store.address(found.layout.key)
     data = inflated(store, found, stacklevel=stacklevel)
     if data is not None:
@@ -161,6 +182,8 @@ def _read(
     beyond = max((buffer.extent.data.stop for buffer in buffers), default=0)
     if beyond > found.layout.size:
         raise _truncated(address, beyond, found.layout)
+    if not proven and all(found.segments.find(*buffer.wanted) for buffer in buffers):
+        store.read(found.layout.key, [ByteRange(0, 1)], etag=found.layout.etag)
     hdul: fits.HDUList | None = None
     places = [(buffer.wanted, buffer.place) for buffer in buffers]
     with contextlib.closing(receive(store, found, places, in_flight=in_flight)) as complete:

@@ -226,9 +226,9 @@ class _Crew(Generic[T]):
         try:
             asks = next(plan)
             while True:
+                places, into = into, None
                 try:
-                    pieces = await self._store.pieces(job.key, asks, etag=pin, into=into, bound=self._bound)
-                    into = None
+                    pieces = await self._store.pieces(job.key, asks, etag=pin, into=places, bound=self._bound)
                 except HSTCloudError as error:
                     pin = None if isinstance(error, ObjectChangedError) else pin
                     asks = plan.throw(error)
@@ -289,11 +289,11 @@ def _walk(store: Store, job: Job[T], stopped: threading.Event) -> T:
     try:
         asks = next(plan)
         while not stopped.is_set():
+            places, into = into, ()
             try:
                 pieces = store.read(job.key, asks, etag=pin)
-                for piece, place in zip(pieces, into, strict=False):  # it is empty but for the first batch
+                for piece, place in zip(pieces, places, strict=False):  # there are none but for the first batch
                     place[: len(piece.data)] = piece.data
-                into = ()
             except HSTCloudError as error:
                 pin = None if isinstance(error, ObjectChangedError) else pin
                 asks = plan.throw(error)

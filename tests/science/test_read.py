@@ -18,7 +18,14 @@ from sparse import Sparse
 from support import SHARED_DATA, RecordingStore, assert_same_data, hdulists, put
 
 import hst_cloud as hst
-from hst_cloud.errors import FormatError, HSTCloudWarning, NotInCloudError, QueryError, TruncatedFileError
+from hst_cloud.errors import (
+    FormatError,
+    HSTCloudWarning,
+    NotInCloudError,
+    ObjectNotFoundError,
+    QueryError,
+    TruncatedFileError,
+)
 from hst_cloud.fits.index import Index
 from hst_cloud.store.adapters import FolderStore
 from hst_cloud.testing import LocalArchive
@@ -228,6 +235,63 @@ def test_what_the_index_knew_of_a_file_that_was_replaced_is_read_anew(tmp_path):
         ours = hst.read(NAME, index=index)
         assert 412 in {r.status for r in archive.requests}
         assert np.array_equal(ours["SCI"].data, old[:2900] + 1)
+
+
+def test_headers_alone_are_proven_as_well(tmp_path):
+    """Where nothing but headers is wanted, one byte is asked for: those of a version that is gone are not returned."""
+    image = np.zeros((3000, 3000), "f4")
+    put(tmp_path, NAME, fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image, name="SCI")]))
+    with LocalArchive(tmp_path) as archive, Index(tmp_path / "index") as index:
+        hst.read(NAME, index=index)
+        archive.forget()
+        hst.read(NAME, index=index, hdus=0)
+        assert [r.range for r in archive.requests] == ["bytes=0-0"]
+        put(tmp_path, NAME, fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image, name="ERR")]))
+        assert hst.read(NAME, index=index, hdus="ERR")["ERR"].data.shape == (3000, 3000)
+        with pytest.raises(QueryError, match="no HDU SCI"):
+            hst.read(NAME, index=index, hdus="SCI")
+        put(tmp_path, NAME, fits.HDUList([fits.PrimaryHDU(header=fits.Header({"NEW": 1})), fits.ImageHDU(image)]))
+        assert hst.read(NAME, index=index, hdus=0)[0].header["NEW"] == 1
+
+
+def test_what_the_index_says_is_missing_may_be_there_now(tmp_path):
+    """A truncated file that was mended is read, and one that still is truncated is told so."""
+    content = io.BytesIO()
+    image = np.ones((3000, 3000), "f4")
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image, name="SCI")]).writeto(content)
+    put(tmp_path, NAME, content.getvalue()[:35_000_000])
+    with LocalArchive(tmp_path), Index(tmp_path / "index") as index:
+        for _ in range(2):
+            with pytest.raises(TruncatedFileError, match="the object ends after 35000000"):
+                hst.read(NAME, index=index)
+        put(tmp_path, NAME, content.getvalue())
+        assert np.array_equal(hst.read(NAME, index=index)["SCI"].data, image)
+
+
+def test_an_object_that_is_gone_is_not_found(tmp_path):
+    """Whatever the index knows."""
+    image = np.zeros((3000, 3000), "f4")
+    key = put(tmp_path, NAME, fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image, name="SCI")]))
+    with LocalArchive(tmp_path), Index(tmp_path / "index") as index:
+        hst.read(NAME, index=index)
+        (tmp_path / key).unlink()
+        with pytest.raises(ObjectNotFoundError, match=NAME):
+            hst.read(NAME, index=index)
+
+
+@pytest.mark.parametrize("in_flight", [0, -1])
+def test_requests_in_flight_are_a_number(in_flight):
+    """None at a time would take for ever."""
+    with pytest.raises(QueryError, match=f"in_flight must be at least 1, found {in_flight}"):
+        hst.read(NAME, in_flight=in_flight)
+
+
+def test_requests_in_flight_are_bounded(tmp_path):
+    """As many as are asked for, and no more."""
+    put(tmp_path, NAME, fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.zeros((6000, 3000), "f4"), name="SCI")]))
+    with LocalArchive(tmp_path, latency=0.05) as archive:
+        hst.read(NAME, in_flight=2)
+        assert max(r.in_flight for r in archive.requests) == 2
 
 
 def test_a_truncated_file_is_an_error_unless_the_rest_is_not_wanted(tmp_path):

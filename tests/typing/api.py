@@ -44,6 +44,13 @@ def progress_is_a_callable_of_messages(watch: Callable[[Progress], None]) -> Non
     hst.search("M 51", instrumnet="ACS")  # type: ignore[call-arg]  # a typing error is not a criterion
 
 
+def downloads_go_into_folders(folder: Path, watch: Callable[[Progress], None]) -> None:
+    hst.download(["jbqf03gjq_flc.fits"], folder, layout="nested", overwrite=True, progress=watch)
+    hst.download(folder / "manifest.ecsv", "work", manifest=None, on_error="raise")
+    hst.download("jbqf03gjq_flc.fits", folder, layout="deep")  # type: ignore[arg-type]  # a closed set
+    hst.download("jbqf03gjq_flc.fits")  # type: ignore[call-arg]  # where to?
+
+
 def errors_carry_facts(error: hst.errors.HSTCloudError) -> None:
     assert_type(error.key, str | None)
     assert_type(error.attempts, int | None)
