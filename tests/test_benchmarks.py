@@ -203,7 +203,7 @@ def test_the_ways_give_the_same_and_the_page_tells(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     rows = [Row(**one) for one in results["rows"]]
-    for unit in ("W1", "W2", "W3", "W4", "W4, ten", "W6, STIS", "W6, COS", "W7"):
+    for unit in ("W1", "W2", "W3", "W4", "W4, ten", "W5", "W6, STIS", "W6, COS", "W7"):
         assert {r.side for r in rows if r.unit == unit} == {"ours", "peer", "floor"}
     sent = {(r.unit, r.way): r.requests for r in rows if r.profile == "region" and r.side == "ours"}
     assert sent["W1", "index"] == [0]
@@ -214,6 +214,7 @@ def test_the_ways_give_the_same_and_the_page_tells(tmp_path):
         == [12]
     )
     assert sent["W7", "index"] == [1]
+    assert sent["W3", "index, 64 in flight"] == [6]
     text = (tmp_path / "docs" / page.NAME).read_text(encoding="utf-8")
     assert "These figures are of a trial" in text
     for heading in ("Against the best of the others", "What is missed", "W6, COS: tables of 6 COS x1dsum"):

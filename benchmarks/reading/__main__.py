@@ -20,9 +20,9 @@ from pathlib import Path
 
 from benchmarks.reading import gates, page, scaling
 from benchmarks.reading.files import FULL, QUICK, files
-from benchmarks.reading.measure import Bench, Row, measure
+from benchmarks.reading.measure import LONGEST, Bench, Row, is_behind, measure
 from benchmarks.reading.server import FAR, REGION, serve
-from benchmarks.reading.units import UNITS
+from benchmarks.reading.units import UNITS, Unit
 
 PACKAGES = (
     "hst-cloud",
@@ -40,8 +40,6 @@ PACKAGES = (
 )
 MEMORY = Path("/dev/shm")
 """A folder in memory, where there is one."""
-FEWER = 2
-"""Repeats of what takes long: slow units, and far away."""
 PARTS = [*(unit.name for unit in UNITS), "scaling"]
 
 
@@ -70,7 +68,9 @@ def _chosen(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reading", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="everything with few small files, once: does it work?")
     parser.add_argument("--units", nargs="+", default=PARTS, choices=PARTS, help="which parts (default: all)")
-    parser.add_argument("--repeats", type=int, default=5, help="times that each way is timed in a run (default 5)")
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="times that each way is timed in a run, at most (default 5)"
+    )
     parser.add_argument("--runs", type=int, default=2, help="runs of the whole, of which the worst counts (default 2)")
     parser.add_argument("--build", type=Path, default=Path("build/benchmark"), help="folder of results and the server")
     parser.add_argument("--files", type=Path, help="folder of the files that are read (default: in the build folder)")
@@ -88,33 +88,21 @@ def run(chosen: argparse.Namespace) -> dict:
     chosen.build.mkdir(parents=True, exist_ok=True)
     known = files(chosen.files or chosen.build / "files", QUICK if chosen.quick else FULL)
     memory = MEMORY if MEMORY.is_dir() else chosen.build
-    rows: list[Row] = []
     more: dict[str, list[Row]] = {"files": [], "latency": []}
-    absent: dict[str, dict[str, str]] = {}
     with serve(known.folder, chosen.build) as server, tempfile.TemporaryDirectory(dir=memory) as scratch:
         bench = Bench(server, known, Path(scratch), lambda text: print(text, flush=True))
-        for number in range(1, runs + 1):
-            for unit in units:
-                judged = {"region", *(gate.profile for gate in unit.gates)}
-                for profile in (REGION, FAR):
-                    if profile.name in (judged if chosen.quick else unit.profiles):
-                        print(f"{unit.name}, {profile.name}, run {number}", flush=True)
-                        fewer = unit.slow or profile is FAR
-                        times = min(repeats, FEWER) if fewer else repeats
-                        got, missing = measure(bench, unit, profile, repeats=times, run=number)
-                        rows += got
-                        absent.setdefault(unit.name, {}).update(missing)
+        rows, absent = _rows(bench, units, repeats, runs)
         if "scaling" in chosen.units:
-            few = min(repeats, FEWER)
-            more["files"] = scaling.by_files(bench, repeats=few)
+            few = min(repeats, 3)
             latencies = scaling.LATENCIES[:2] if chosen.quick else scaling.LATENCIES
+            more["files"] = scaling.by_files(bench, repeats=few)
             more["latency"] = scaling.by_latency(bench, repeats=few, latencies=latencies)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - began),
         "quick": chosen.quick,
         "repeats": repeats,
-        "fewer": min(repeats, FEWER),
+        "longest": LONGEST,
         "runs": runs,
         "machine": machine(),
         "versions": versions(),
@@ -123,6 +111,23 @@ def run(chosen: argparse.Namespace) -> dict:
         "rows": [asdict(row) for row in rows],
         "scaling": {name: [asdict(row) for row in found] for name, found in more.items()},
     }
+
+
+def _rows(bench: Bench, units: list[Unit], repeats: int, runs: int) -> tuple[list[Row], dict[str, dict[str, str]]]:
+    """Return what every way took, in every run, and what ways were left out of each unit, and why."""
+    rows: list[Row] = []
+    absent: dict[str, dict[str, str]] = {}
+    for number in range(1, runs + 1):
+        for unit in units:
+            behind = {row.way for row in rows if row.unit == unit.name and unit.slow and is_behind(row, rows)}
+            names = [way.name for way in unit.ways if way.name not in behind]
+            for profile in (REGION, FAR):
+                if profile.name in unit.profiles:
+                    bench.say(f"{unit.name}, {profile.name}, run {number}")
+                    got, missing = measure(bench, unit, profile, repeats=repeats, run=number, names=names)
+                    rows += got
+                    absent.setdefault(unit.name, {}).update(missing)
+    return rows, absent
 
 
 def machine() -> dict[str, str | int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from benchmarks.reading.worker import Worker
 SAMPLE = 24
 """Files of a slow unit that are read to warm up, and compared before anything is timed. All are compared in the first
 turn of the first run."""
+LONGEST = 40
+"""Seconds after which no further turn is begun, unless it is the second."""
 BEHIND = 1.15
 """A peer of a slow unit that takes so many times as long as the best of its kind is timed once."""
 
@@ -89,7 +92,7 @@ def measure(
     profile : Profile
         How far away the server is.
     repeats : int
-        How often each way is timed.
+        How often each way is timed, if that does not take too long.
     run : int, optional
         Which run of the whole benchmark it is.
     names : sequence of str, optional
@@ -150,9 +153,12 @@ def _warmed(unit: Unit, started: Sequence[Worker], count: int) -> tuple[list[Wor
 
 
 def _take_turns(bench: Bench, unit: Unit, left: list[tuple[Worker, Row]], repeats: int, count: int) -> None:
-    """Time every way so many times, now from the first to the last, now the other way round."""
+    """Time every way several times, now from the first to the last, now the other way round."""
+    rows = [row for _, row in left]
+    began = time.monotonic()
     for turn in range(repeats):
-        first, seen = turn == 0 and left[0][1].run == 1, []
+        first = turn == 0 and rows[0].run == 1
+        seen = []
         for worker, row in left if turn % 2 == 0 else reversed(left):
             worker.prepare()
             bench.server.reset()
@@ -168,8 +174,9 @@ def _take_turns(bench: Bench, unit: Unit, left: list[tuple[Worker, Row]], repeat
         if first:
             _compare(unit, seen)
         if turn == 0:
-            rows = [row for _, row in left]
-            left = [pair for pair in left if not (unit.slow and _is_behind(pair[1], rows))]
+            left = [pair for pair in left if not (unit.slow and is_behind(pair[1], rows))]
+        elif (time.monotonic() - began) * (turn + 2) / (turn + 1) > LONGEST:
+            break
 
 
 def _row(way: Way, unit: Unit, profile: Profile, bench: Bench, *, run: int, files: Sequence[File]) -> Row:
@@ -195,7 +202,8 @@ def _compare(unit: Unit, seen: Sequence[tuple[Way, str]]) -> None:
             raise DifferentError(message)
 
 
-def _is_behind(row: Row, rows: Sequence[Row]) -> bool:
+def is_behind(row: Row, rows: Sequence[Row]) -> bool:
     """Tell whether a peer need not be timed again: it is not the best."""
-    best = min((r.wall[0] for r in rows if r.side == "peer" and r.gives == row.gives), default=0)
+    like = [r for r in rows if (r.side, r.unit, r.profile, r.gives) == ("peer", row.unit, row.profile, row.gives)]
+    best = min((other.wall[0] for other in like), default=0)
     return row.side == "peer" and row.wall[0] > BEHIND * best

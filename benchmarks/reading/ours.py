@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -110,14 +111,15 @@ def cutouts(setting: Setting, *, knowledge: str, in_flight: int, wcs: bool = Fal
     # The center is between two pixels where the box has an even number of them: as astropy.nddata.Cutout2D has it.
     center = ((x0 + x1) / 2 - 0.5, (y0 + y1) / 2 - 0.5)
 
-    def run(files):
+    def cut(files, *, wcs):
         return hst.cutouts(
             [product(file) for file in files], center, (y1 - y0, x1 - x0), hdu=("SCI", 1), uncertainty=False,
             mask=False, wcs=wcs, in_flight=in_flight, index=index,
         )  # fmt: skip
 
     if knowledge == "index":
-        run(setting.files.flc)
+        cut(setting.files.flc, wcs=True)  # without it, no more headers are read than that of the image
+    run = functools.partial(cut, wcs=wcs)
     return Ready(run, lambda got: [one.data for one in got], before)
 
 

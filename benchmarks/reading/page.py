@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.reading import plots
 from benchmarks.reading.gates import Distance, Verdict, distances, verdicts
-from benchmarks.reading.measure import Row
+from benchmarks.reading.measure import BEHIND, Row
 from benchmarks.reading.units import UNITS, Unit
 
 NAME = "explanation/performance.rst"
@@ -41,8 +41,9 @@ Ratios of times from one run carry over to another place better than seconds do,
 Every way runs in a process of its own, whose connections and sessions are warm.
 All ways of a unit give the same headers, keywords, pixels or columns, which is checked before anything is timed, and
 again on the full amount of work.
-Their times are taken in turn, in alternating order{repeats}.
-A ratio is the median of the ratios of one turn; of {runs} runs of the whole, the one with the lower ratio counts.
+Their times are taken in turn, in alternating order, {repeats}.
+Where a peer takes some ten seconds, those that are behind it by more than {behind:.0%} are timed once.
+A ratio is one of two times of the same turn, and what is told is the median of all turns of a run{runs}.
 
 *Cold* is the first file of its kind that a process reads.
 *Sibling seen* is one of which another of the same instrument, suffix and shape was read before: the one here has longer
@@ -263,11 +264,12 @@ def _introduction(results: dict[str, Any]) -> str:
         f"{p['connection'] / 1e6:g} MB/s a connection and {p['aggregate'] / 1e6:,.0f} MB/s together."
         for p in results["profiles"]
     )
-    repeats = f", {results['repeats']} times in a run"
-    if results["fewer"] < results["repeats"]:
-        repeats += f" ({results['fewer']} times where that takes long, and peers that are far behind there once)"
+    repeats = "once"
+    if results["repeats"] > 1:
+        repeats = f"{results['repeats']} times in a run or as often as {results['longest']} s allow, but at least twice"
+    runs = f"; of {results['runs']} runs, the one with the lower ratio counts" if results["runs"] > 1 else ""
     text = INTRODUCTION.format(
-        profiles=profiles, cores=results["machine"]["cores"], repeats=repeats, runs=results["runs"]
+        profiles=profiles, cores=results["machine"]["cores"], repeats=repeats, runs=runs, behind=BEHIND - 1
     )
     if results["quick"]:
         text += "These figures are of a trial with few and small files, and mean nothing.\n"

@@ -114,7 +114,6 @@ HEADERS = Unit(
         Aim("cold", "sockets, headers, 2 round trips", 1.3),
         Aim("sibling seen", "sockets, headers, 1 round trip", 1.3),
     ),
-    profiles=("region", "far"),
 )
 SECTION = Unit(
     "W2",
@@ -133,7 +132,6 @@ SECTION = Unit(
         Aim("cold", "sockets, cutout, 2 round trips", 1.2),
         Aim("sibling seen", "sockets, cutout, 1 round trip", 1.2),
     ),
-    profiles=("region", "far"),
 )
 _TUNED = tuple(f"{name}, 24 threads" for name in ASTROPY)
 CUTOUTS = Unit(
@@ -215,19 +213,17 @@ TEN_KEYWORDS = Unit(
     many=True,
     note="As for W4",
 )
-_WHOLE = ("boto3, 10 connections", "boto3, 24 connections", "AWS CRT", "s5cmd")
+_WHOLE = ("boto3", "AWS CRT", "s5cmd")
 WHOLE = Unit(
     "W5",
     "one flc whole, as native arrays",
     "flc",
     (
         _our("cold", ours.whole, knowledge="cold"),
-        _our("sibling seen", ours.whole, knowledge="sibling"),
         _our("index", ours.whole, knowledge="index"),
-        _peer(_WHOLE[0], whole_file.boto3, connections=10),
-        _peer(_WHOLE[1], whole_file.boto3, connections=24),
-        _peer(_WHOLE[2], whole_file.crt),
-        _peer(_WHOLE[3], whole_file.s5cmd_whole),
+        _peer(_WHOLE[0], whole_file.boto3),
+        _peer(_WHOLE[1], whole_file.crt),
+        _peer(_WHOLE[2], whole_file.s5cmd_whole),
         _floor("one whole", 24),
     ),
     (Gate("cold", "cold", _WHOLE, 1.5), Gate("cold", "cold", _WHOLE, 1.0, "far")),
@@ -279,7 +275,6 @@ AGAIN = Unit(
     ),
     (Gate("index", "index", ASTROPY, 9),),
     (Aim("index", "sockets, cutout, 1 round trip"),),
-    profiles=("region", "far"),
 )
 
 # What the number of files costs: timed for more and more of them, and no unit of its own.

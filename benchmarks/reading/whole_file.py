@@ -13,12 +13,12 @@ from benchmarks.reading.values import Ready, Setting, as_is
 from hst_cloud.settings import BUCKET, REGION
 
 
-def boto3(setting: Setting, *, connections: int) -> Ready:
-    """Download with boto3, whose transfers are s3transfer's, in parts of 8 MiB."""
+def boto3(setting: Setting) -> Ready:
+    """Download with boto3, whose transfers are s3transfer's; with 24 connections instead of 10 it took no less."""
     from boto3.s3.transfer import TransferConfig
 
-    client = peers.boto3_session(setting, connections)
-    config = TransferConfig(multipart_chunksize=8 * MIB, max_concurrency=connections)
+    client = peers.boto3_session(setting, 10)
+    config = TransferConfig(multipart_chunksize=8 * MIB, max_concurrency=10)
     path = setting.scratch / "whole.fits"
 
     def run(files):
