@@ -31,8 +31,6 @@ def made(path: Path, *, overwrite: bool) -> Iterator[Path]:
     FileExistsError
         There is such a file, and it shall not be replaced.
     """
-    if not overwrite and path.exists():
-        raise _there(path)
     part = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
         yield part
