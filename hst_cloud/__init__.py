@@ -24,6 +24,7 @@ from hst_cloud.archive.mast import products, search
 from hst_cloud.archive.resolve import resolve
 from hst_cloud.fits.reader import open  # noqa: A004  # read as hst_cloud.open, like astropy's fits.open
 from hst_cloud.science.cutouts import cutout, cutouts
+from hst_cloud.science.download import download
 from hst_cloud.science.headers import headers
 from hst_cloud.science.read import read
 from hst_cloud.science.spectra import spectra, spectrum
@@ -40,6 +41,7 @@ __all__ = [
     "columns",
     "cutout",
     "cutouts",
+    "download",
     "errors",
     "headers",
     "open",

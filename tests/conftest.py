@@ -57,8 +57,14 @@ def _scrubbed_environment(monkeypatch, request):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("COLUMNS", "120")  # of the terminal, whatever that of the workers or of the person is
-    # Nothing is written into the home folder, and what a test reads costs the same whatever was read before it. Tests of
-    # the index name a folder of their own.
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered(_scrubbed_environment, monkeypatch):
+    """Write nothing into the home folder, and let a test's requests not depend on what was read before it.
+
+    Tests of the index name a folder of their own.
+    """
     monkeypatch.setenv("HST_CLOUD_CACHE", "off")
     siblings.cache_clear()
 

@@ -35,7 +35,7 @@ __all__ = ["MAX_BYTES", "Index", "IndexLike", "as_index"]
 
 _Row: TypeAlias = tuple[bytes, bytes, int, int, bytes, bytes, bytes, bytes]
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the tables and of the records in them. Each has a file of its own, so that two versions of this package
 do not undo each other's work."""
 

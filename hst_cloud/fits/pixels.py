@@ -25,13 +25,13 @@ from hst_cloud.fits.structure import Cards, HDUExtent
 from hst_cloud.store.ranges import Segments
 from hst_cloud.values import ByteRange
 
-__all__ = ["Box", "Image", "box_array", "box_ranges", "image_of", "scaled"]
+__all__ = ["STORED", "Box", "Image", "box_array", "box_ranges", "image_of", "scaled"]
 
 Box: TypeAlias = "Sequence[tuple[int, int]]"
 """Half-open limits along each axis, in the order of numpy: ``((y0, y1), (x0, x1))``; zero-based, not empty."""
 
 # BITPIX -> how the pixels are stored: FITS Standard 4.0, table 8.
-_STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 # A number as almost every card has it, 50 times faster than astropy's card, which reads the others.
 _NUMBER = re.compile(rb"= *([+-]?[0-9]{1,18}(?:\.[0-9]*)?) *(?:/.*)?")
@@ -59,7 +59,7 @@ class Image:
     @property
     def stored(self) -> np.dtype[Any]:
         """Type of the pixels in the file."""
-        return np.dtype(_STORED[self.bitpix])
+        return np.dtype(STORED[self.bitpix])
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -106,8 +106,8 @@ def image_of(header: bytes | memoryview, extent: HDUExtent) -> Image | None:
         naxis, prefix = sum(f"NPIX{n}" in cards for n in (1, 2, 3)), "NPIX"
     shape = tuple(int(_value(cards, f"{prefix}{n}", 0)) for n in range(naxis, 0, -1))
     bitpix = int(_value(cards, "BITPIX", 0))
-    if bitpix not in _STORED:
-        message = f"BITPIX of HDU {extent.name},{extent.ver} is {bitpix}: expected one of {sorted(_STORED)}"
+    if bitpix not in STORED:
+        message = f"BITPIX of HDU {extent.name},{extent.ver} is {bitpix}: expected one of {sorted(STORED)}"
         raise FormatError(message)
     if not shape or math.prod(shape) <= 0:
         return None

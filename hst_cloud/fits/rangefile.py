@@ -52,6 +52,7 @@ class RangeFile(io.RawIOBase):
         self._store = store
         self._held = found.segments
         self._changed = changed
+        self._few = found.known  # it opened without a wait: now the fewest requests
         self._here = _PerThread()
 
     def readable(self) -> bool:
@@ -115,7 +116,7 @@ class RangeFile(io.RawIOBase):
     def _read_ahead(self, ranges: Sequence[ByteRange]) -> Segments:
         """Read what is not in memory of `ranges` in one batch, and return all of it."""
         try:
-            return fetch(self._store, self.layout.key, ranges, etag=self.layout.etag, held=self._held)
+            return fetch(self._store, self.layout.key, ranges, etag=self.layout.etag, held=self._held, few=self._few)
         except (ObjectChangedError, ObjectNotFoundError):
             if self._changed is not None:
                 self._changed()

@@ -145,14 +145,14 @@ def _downloads() -> HTTPStore:
 
 
 def _open(store: Store, product: Product, like: IndexLike) -> fits.HDUList:
-    index = as_index(like, store)
+    index, address = as_index(like, store), store.address(product.key)
     found = known_or_scan(store, product, index)
     inflated = compressed.inflated(store, found, stacklevel=3)
     if inflated is not None:
-        return parsed(io.BytesIO(inflated), found.layout, store.address(product.key))
+        return parsed(io.BytesIO(inflated), found.layout, address)
     file = RangeFile(store, found, changed=_forgetting(store, found.layout, index))
-    hdul = parsed(file, found.layout, store.address(product.key))
-    _warn_if_truncated(found, store.address(product.key))
+    hdul = parsed(file, found.layout, address)
+    _warn_if_truncated(found, address)
     for hdu in hdul:
         hdu.__class__ = _OURS.get(type(hdu), type(hdu))
     return hdul

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from hst_cloud.errors import HSTCloudError, ObjectChangedError, ObjectNotFoundError
 from hst_cloud.fits.index import Index
@@ -21,9 +21,12 @@ from hst_cloud.store.objects import Piece, Store
 from hst_cloud.store.plan import Plan
 from hst_cloud.values import ByteRange, Product
 
-__all__ = ["forget", "job_of", "keeping", "known_or_scan", "look", "read_one", "remembered", "walk"]
+__all__ = ["Anew", "forget", "job_of", "keeping", "known_or_scan", "look", "read_one", "remembered", "walk"]
 
 T = TypeVar("T")
+
+Anew: TypeAlias = "Callable[[Product], Plan[ByteRange, Piece, Scan]]"
+"""Makes the plan that walks a file no farther than is needed: what it finds is not kept."""
 
 
 def look(index: Index | None, store: Store, product: Product, *, whole: int = SMALL) -> Scan | None:
@@ -146,11 +149,19 @@ def job_of(
     *,
     index: Index | None,
     first: int | None = None,
+    anew: Anew | None = None,
 ) -> Job[tuple[Scan | None, T]]:
     """Return the job that reads a file with what is known of it: see `read_one`."""
     known = look(index, store, product, whole=first or SMALL)
-    plan = remembered(known, work, lambda: walk(store, product.key, size=product.size, first=first))
+    if anew is None:
+        plan = remembered(known, work, lambda: walk(store, product.key, size=product.size, first=first))
+    else:
+        plan = _unkept(remembered(known, work, lambda: anew(product)))
     return Job(product.key, plan, None if known is None else known.layout.etag)
+
+
+def _unkept(plan: Plan[ByteRange, Piece, tuple[Scan | None, T]]) -> Plan[ByteRange, Piece, tuple[Scan | None, T]]:
+    return None, (yield from plan)[1]
 
 
 def read_one(
@@ -160,6 +171,7 @@ def read_one(
     *,
     index: Index | None,
     first: int | None = None,
+    anew: Anew | None = None,
 ) -> T:
     """Read a file with what is known of it, and remember what was found.
 
@@ -175,12 +187,14 @@ def read_one(
         Where layouts are kept.
     first : int, optional
         Bytes to ask for at once, where most of the file is wanted.
+    anew : callable, optional
+        Walks a file that is not known, where a walk to its end would be too far.
 
     Notes
     -----
     Requests: those of `work`; before them those of a walk where the index does not know the file.
     """
-    job = job_of(store, product, work, index=index, first=first)
+    job = job_of(store, product, work, index=index, first=first, anew=anew)
     try:
         fresh, result = run_one(store, job.key, job.plan, etag=job.etag)
     except HSTCloudError as error:

@@ -30,7 +30,7 @@ from hst_cloud.fits.structure import Cards
 from hst_cloud.store.ranges import Segments
 from hst_cloud.values import ByteRange
 
-__all__ = ["Chip", "HDULike", "chips_of", "companion", "likely_first", "part_of", "tables_of", "title"]
+__all__ = ["Chip", "HDULike", "chips_of", "companion", "likely_first", "numbers_of", "part_of", "tables_of", "title"]
 
 CARD = 80
 
@@ -128,7 +128,7 @@ def chips_of(layout: Layout, held: Segments, hdu: HDULike) -> list[Chip]:
     QueryError
         There is none; the message lists what there is.
     """
-    wanted = _numbers(layout, hdu)
+    wanted = numbers_of(layout.hdus, hdu)
     chips = []
     for number in wanted:
         chip = _chip(layout, held, number)
@@ -220,9 +220,10 @@ def part_of(solution: WCS, x: int, y: int, shape: tuple[int, int]) -> WCS:
     return part
 
 
-def _numbers(layout: Layout, hdu: HDULike) -> list[int]:
+def numbers_of(hdus: Sequence[HDUExtent], hdu: HDULike) -> list[int]:
+    """Return which of `hdus` are meant, in their order."""
     if isinstance(hdu, int):
-        return [hdu] if 0 <= hdu < len(layout.hdus) else []
+        return [hdu] if 0 <= hdu < len(hdus) else []
     if isinstance(hdu, tuple):
         name, version = hdu
     else:
@@ -230,9 +231,7 @@ def _numbers(layout: Layout, hdu: HDULike) -> list[int]:
         version = int(number) if number.strip().isdigit() else None  # type: ignore[assignment]  # None is any
     name = name.strip().upper()
     return [
-        number
-        for number, extent in enumerate(layout.hdus)
-        if extent.name.upper() == name and version in {None, extent.ver}
+        number for number, extent in enumerate(hdus) if extent.name.upper() == name and version in {None, extent.ver}
     ]
 
 

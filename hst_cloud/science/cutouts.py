@@ -15,18 +15,21 @@ from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty
 from hst_cloud.archive.inputs import ProductsLike, as_product, as_products
 from hst_cloud.archive.places import placed
 from hst_cloud.errors import HSTCloudError, HSTCloudWarning
+from hst_cloud.fits.header_blocks import kind_of
 from hst_cloud.fits.index import IndexLike, as_index
-from hst_cloud.fits.layout import Scan
-from hst_cloud.fits.recall import read_one
+from hst_cloud.fits.layout import Layout, Scan
+from hst_cloud.fits.predict import siblings
+from hst_cloud.fits.recall import Anew, read_one
 from hst_cloud.science import boxes
 from hst_cloud.science.boxes import Center
 from hst_cloud.science.chips import HDULike, part_of, title
-from hst_cloud.science.cuts import Array, Cut, Outcome, Wanted, cuts
+from hst_cloud.science.cuts import Array, Cut, Outcome, Wanted, cuts, glimpse
 from hst_cloud.science.flags import BitFlags, default_good_bits, mask_of
 from hst_cloud.science.many import OnError, as_on_error, recalled
 from hst_cloud.science.provenance import keyword, meta_of, unit_of
 from hst_cloud.store.adapters import StoreLike, as_store
-from hst_cloud.store.objects import Piece
+from hst_cloud.store.link import as_link
+from hst_cloud.store.objects import Piece, Store
 from hst_cloud.store.plan import Plan
 from hst_cloud.store.policy import S3
 from hst_cloud.values import ByteRange, Product, ProductLike, Progress
@@ -49,6 +52,7 @@ def cutout(
     good_bits: BitFlags | Literal["default"] = "default",
     uncertainty: bool = True,
     mask: bool = True,
+    wcs: bool = True,
     weight: Literal["exposure", "inverse variance"] = "exposure",
     store: StoreLike = None,
     index: IndexLike = True,
@@ -73,6 +77,9 @@ def cutout(
         those of the instrument: `hst_cloud.science.flags`.
     uncertainty, mask : bool, optional
         Whether to read the errors (or weights), and the flags. They are read for science images alone.
+    wcs : bool, optional
+        Whether to tell where the pixels lie on the sky, which takes most of the time where the bytes are near. Without
+        it, errors and flags, and at a pixel, no header is read that lies behind the image's.
     weight : {"exposure", "inverse variance"}, optional
         What WHT is in a drizzled product. The archive's own have exposure times (``final_wht_type`` EXP), and no
         keyword tells.
@@ -85,7 +92,7 @@ def cutout(
     -------
     astropy.nddata.CCDData
         ``data``: shape (y, x), values and type as astropy reads them from the file, in the machine's byte order.
-        ``wcs``: the file's own solution, tables of distortion included, moved to the box.
+        ``wcs``: the file's own solution, tables of distortion included, moved to the box; None if not wanted.
         ``uncertainty``: standard deviation from ERR; from WHT only if that is an inverse variance; None where the
         file has none, as in raw files, whose ERR is zero everywhere.
         ``mask``: True where DQ has a bit that is not good, WHT is zero, or no pixel is. ``flags``: DQ as it is.
@@ -114,7 +121,8 @@ def cutout(
     -----
     Requests: those of the headers as in `hst_cloud.open`, none for a file that `index` knows; then one for the rows of
     each of SCI, ERR and DQ (or SCI and WHT), all in one round trip, and one more for each further 8 MiB. One more round
-    trip where the tables of distortion did not come with the headers and `center` is on the sky.
+    trip where the tables of distortion did not come with the headers and `center` is on the sky. Of pixels alone, from
+    ``SCI,1``: one for the headers before them and one for them, in one round trip if a file like it was read before.
 
     Examples
     --------
@@ -122,10 +130,18 @@ def cutout(
     >>> cut = hst.cutout("jbqf03gjq_flc.fits", "13h29m52.7s +47d11m43s", "5 arcsec")  # doctest: +SKIP
     """
     bucket = as_store(store)
-    wanted = _wanted([boxes.as_center(center)], size, hdu, good_bits, weight, uncertainty=uncertainty, mask=mask)
+    wanted = _wanted(
+        [boxes.as_center(center)], size, hdu, good_bits, weight, uncertainty=uncertainty, mask=mask, wcs=wcs, files=1
+    )
     known = placed(as_product(product))
     address = bucket.address(known.key)
-    (outcome,) = read_one(bucket, known, lambda found: cuts(found, wanted, address), index=as_index(index, bucket))
+    (outcome,) = read_one(
+        bucket,
+        known,
+        lambda found: cuts(found, wanted, address),
+        index=as_index(index, bucket),
+        anew=_glimpses(bucket, wanted),
+    )
     if isinstance(outcome, HSTCloudError):
         raise outcome
     return _ccddata(outcome, wanted)
@@ -140,6 +156,7 @@ def cutouts(
     good_bits: BitFlags | Literal["default"] = "default",
     uncertainty: bool = True,
     mask: bool = True,
+    wcs: bool = True,
     weight: Literal["exposure", "inverse variance"] = "exposure",
     store: StoreLike = None,
     index: IndexLike = True,
@@ -155,7 +172,7 @@ def cutouts(
         A table of products, or a list of what names one each.
     centers : SkyCoord, str, (x, y) or iterable of these
         One position or several; a SkyCoord may hold an array of them.
-    size, hdu, good_bits, uncertainty, mask, weight, store, index
+    size, hdu, good_bits, uncertainty, mask, wcs, weight, store, index
         As in `cutout`.
     in_flight : int, optional
         Requests in flight at a time.
@@ -192,8 +209,18 @@ def cutouts(
     """
     as_on_error(on_error)
     bucket = as_store(store)
-    wanted = _wanted(boxes.as_centers(centers), size, hdu, good_bits, weight, uncertainty=uncertainty, mask=mask)
     known = as_products(products)
+    wanted = _wanted(
+        boxes.as_centers(centers),
+        size,
+        hdu,
+        good_bits,
+        weight,
+        uncertainty=uncertainty,
+        mask=mask,
+        wcs=wcs,
+        files=len(known),
+    )
     if on_error == "raise":
         for product in known:  # before anything is sent
             placed(product)
@@ -204,7 +231,14 @@ def cutouts(
 
     found: list[CCDData] = []
     trouble: list[str] = []
-    results = recalled(known, work_for, store=bucket, index=as_index(index, bucket), in_flight=in_flight)
+    results = recalled(
+        known,
+        work_for,
+        store=bucket,
+        index=as_index(index, bucket),
+        in_flight=in_flight,
+        anew=_glimpses(bucket, wanted),
+    )
     with closing(results):
         for number, (product, result) in enumerate(results):
             for outcome in [result] if isinstance(result, HSTCloudError) else result:
@@ -231,6 +265,8 @@ def _wanted(
     *,
     uncertainty: bool,
     mask: bool,
+    wcs: bool,
+    files: int,
 ) -> Wanted:
     if weight not in {"exposure", "inverse variance"}:
         message = f"weight={weight!r}: expected 'exposure' or 'inverse variance'"
@@ -245,7 +281,26 @@ def _wanted(
         uncertainty=uncertainty,
         mask=mask,
         weight=weight,
+        wcs=wcs,
+        link=as_link(),
+        files=files,
     )
+
+
+def _glimpses(store: Store, wanted: Wanted) -> Anew | None:
+    """Return how files are walked of which pixels alone are wanted; None where they are to be walked to their end."""
+    if not wanted.pixels_alone:
+        return None
+    seen: dict[tuple[str, str], Layout] = {}  # by kind, as far as they were walked
+
+    def walk(product: Product) -> Plan[ByteRange, Piece, Scan]:
+        kind = kind_of(product.key)
+        like = seen.get(kind) or siblings().find(product.key, product.size, place=store.address(""))
+        found = yield from glimpse(product.key, wanted, size=product.size, like=like)
+        seen[kind] = found.layout
+        return found
+
+    return walk
 
 
 # --- What was read, as a CCDData -------------------------------------------------------------------------------------
@@ -261,7 +316,7 @@ def _ccddata(cut: Cut, wanted: Wanted) -> CCDData:
     made = CCDData(
         filled["SCI"],
         unit=unit,
-        wcs=part_of(cut.solution, *window.origin, window.shape),
+        wcs=None if cut.solution is None else part_of(cut.solution, *window.origin, window.shape),
         mask=_mask(cut, filled, headers, wanted),
         flags=filled.get("DQ"),
         meta=meta_of(layout, cut.chip, window, headers),

@@ -11,7 +11,7 @@ from hst_cloud.archive.places import placed
 from hst_cloud.errors import HSTCloudError, HSTCloudWarning, NotInCloudError, ProductNameError, QueryError
 from hst_cloud.fits.index import Index
 from hst_cloud.fits.layout import Scan
-from hst_cloud.fits.recall import forget, job_of, keeping
+from hst_cloud.fits.recall import Anew, forget, job_of, keeping
 from hst_cloud.store.drive import Job, run_many
 from hst_cloud.store.objects import Piece, Store
 from hst_cloud.store.plan import Plan
@@ -65,7 +65,8 @@ def in_turn(
             waiting[position] = error
     work = (job_for(products[position]) for position in there)
     turn = 0
-    with contextlib.closing(run_many(store, work, in_flight=in_flight)) as answers:  # type: ignore[type-var, arg-type]
+    answers = run_many(store, work, in_flight=in_flight)
+    with contextlib.closing(answers):  # type: ignore[type-var]  # it is a generator
         while turn < len(products):
             while turn in waiting:
                 yield products[turn], waiting.pop(turn)
@@ -83,6 +84,7 @@ def recalled(
     index: Index | None,
     in_flight: int,
     first: Callable[[Product], int | None] = lambda _: None,
+    anew: Anew | None = None,
 ) -> Generator[tuple[Product, T | HSTCloudError]]:
     """Read every product with what is known of it, as `hst_cloud.fits.recall.read_one` does; give results in order.
 
@@ -96,10 +98,12 @@ def recalled(
         Where layouts are kept. New ones are written many together.
     first : callable, optional
         Bytes to ask for at once of a product of which most is wanted.
+    anew : callable, optional
+        As for `hst_cloud.fits.recall.read_one`.
     """
 
     def job_for(product: Product) -> Job[tuple[Scan | None, T]]:
-        return job_of(store, product, work_for(product), index=index, first=first(product))
+        return job_of(store, product, work_for(product), index=index, first=first(product), anew=anew)
 
     results = in_turn(products, job_for, store=store, in_flight=in_flight)
     with keeping(index, store) as keep, contextlib.closing(results):

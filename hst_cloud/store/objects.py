@@ -24,7 +24,8 @@ from hst_cloud.settings import endpoints
 from hst_cloud.store import loop
 from hst_cloud.store.exchange import Engine, Request
 from hst_cloud.store.policy import S3, Clock, Policy
-from hst_cloud.store.s3 import Body, ListedObject, Page, Part, Piece, Question, Unusable, listing_page, verdict
+from hst_cloud.store.receivers import Page, Part
+from hst_cloud.store.s3 import Body, ListedObject, Piece, Question, Unusable, listing_page, verdict
 from hst_cloud.store.slots import Slots
 from hst_cloud.store.streams import Streams
 from hst_cloud.store.transfers import Transfers

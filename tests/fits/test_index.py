@@ -41,7 +41,7 @@ from hst_cloud.values import ByteRange
 
 STORE = FolderStore("/archive")
 BUCKET = HTTPStore("http://127.0.0.1:1/stpubdata")
-NAME = "layouts-1.sqlite"
+NAME = "layouts-2.sqlite"
 
 
 def content(hdul):

@@ -33,6 +33,7 @@ from hst_cloud.fits.layout import scan
 from hst_cloud.science.chips import chips_of, likely_first, part_of
 from hst_cloud.science.cutouts import cutout, cutouts
 from hst_cloud.science.cuts import Wanted, cuts
+from hst_cloud.store.link import IN_REGION
 from hst_cloud.store.plan import drive
 from hst_cloud.store.ranges import Segments
 from hst_cloud.testing import LocalArchive
@@ -458,7 +459,16 @@ def test_what_is_known_is_not_read_again(large):
     for known, center, sizes in ((found, sky, [3]), (bare, sky, [1, 3]), (bare, (500.3, 256.3), [4])):
         store.batches.clear()
         wanted = Wanted(
-            centers=(center,), size=(100, 100), hdu="SCI,2", good_bits=0, uncertainty=True, mask=True, weight="exposure"
+            centers=(center,),
+            size=(100, 100),
+            hdu="SCI,2",
+            good_bits=0,
+            uncertainty=True,
+            mask=True,
+            weight="exposure",
+            wcs=True,
+            link=IN_REGION,
+            files=1,
         )
         plan = cuts(known, wanted, key)
         (cut,) = drive(plan, lambda asks: store.read(key, asks, etag=found.layout.etag))

@@ -105,7 +105,7 @@ def test_the_users_own_index_is_used_by_default(folder, tmp_path, monkeypatch):
         assert archive.requests == []
         hst.open(FLCS[0], index=False).close()
         assert archive.requests != []
-    assert [path.name for path in (tmp_path / "own").iterdir() if path.suffix == ".sqlite"] == ["layouts-1.sqlite"]
+    assert [path.name for path in (tmp_path / "own").iterdir() if path.suffix == ".sqlite"] == ["layouts-2.sqlite"]
 
 
 def test_a_cutout_of_a_known_file_is_one_round_trip(store, folder, index):

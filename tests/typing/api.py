@@ -24,7 +24,7 @@ def names_are_products(product: hst.Product, store: Store) -> None:
     assert_type(product.status, Status)
     hst.open(product)
     hst.open("jbqf03gjq_flc.fits", store=store, source="mast")
-    hst.open("jbqf03gjq_flc.fits", store=Path("/data"))
+    hst.open("jbqf03gjq_flc.fits", store=Path("/data"), index=False)
     hst.open("jbqf03gjq_flc.fits", source="ftp")  # type: ignore[arg-type]  # a closed set
     hst.open("jbqf03gjq_flc.fits", store, "mast")  # type: ignore[call-arg]  # keyword only
     product.key = "hst/public/k"  # type: ignore[misc]  # frozen
@@ -42,6 +42,13 @@ def progress_is_a_callable_of_messages(watch: Callable[[Progress], None]) -> Non
     hst.resolve(["jbqf03gjq", hst.Product(filename="jbqf03gjq_flc.fits")], verify=True, progress=watch)
     hst.search("M 51", "0 deg 0 deg")  # type: ignore[call-arg]  # one position, and the rest by name
     hst.search("M 51", instrumnet="ACS")  # type: ignore[call-arg]  # a typing error is not a criterion
+
+
+def downloads_go_into_folders(folder: Path, watch: Callable[[Progress], None]) -> None:
+    hst.download(["jbqf03gjq_flc.fits"], folder, layout="nested", overwrite=True, progress=watch)
+    hst.download(folder / "manifest.ecsv", "work", manifest=None, on_error="raise")
+    hst.download("jbqf03gjq_flc.fits", folder, layout="deep")  # type: ignore[arg-type]  # a closed set
+    hst.download("jbqf03gjq_flc.fits")  # type: ignore[call-arg]  # where to?
 
 
 def errors_carry_facts(error: hst.errors.HSTCloudError) -> None:
