@@ -16,7 +16,7 @@ from astropy.table import QTable, Table
 from hst_cloud.cli.tables import write
 from hst_cloud.errors import MissingExtraError, QueryError
 
-__all__ = ["FORMATS_OF_FILES", "cutout_file", "cutout_name", "made", "table_writer"]
+__all__ = ["FORMATS_OF_FILES", "cutout_file", "cutout_name", "hdu_of", "made", "table_writer"]
 
 FORMATS_OF_FILES = (".ecsv", ".fits", ".parquet", ".csv", ".jsonl")
 """Endings of the files that a table can be written to."""
@@ -31,8 +31,6 @@ def made(path: Path, *, overwrite: bool) -> Iterator[Path]:
     FileExistsError
         There is such a file, and it shall not be replaced.
     """
-    if not overwrite and path.exists():
-        raise _there(path)
     part = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
         yield part
@@ -80,10 +78,15 @@ def table_writer(path: Path) -> Callable[[QTable, Path], None]:
     raise QueryError(message)
 
 
+def hdu_of(table: QTable) -> str:
+    """Return which HDU a table is of: ``EVENTS,1``, or its number where it has no name."""
+    name, ver = table.meta.get("name"), table.meta.get("ver")
+    return f"{name},{ver}" if name else str(table.meta["hdu"])
+
+
 def _as_fits(table: QTable, part: Path) -> None:
     plain = table.copy(copy_data=False)
-    meta = table.meta
-    plain.meta = {"S3KEY": meta["key"], "S3ETAG": meta["etag"] or "", "HDU": f"{meta['name']},{meta['ver']}"}
+    plain.meta = {"S3KEY": table.meta["key"], "S3ETAG": table.meta["etag"] or "", "HDU": hdu_of(table)}
     plain.write(part, format="fits")
 
 

@@ -11,7 +11,7 @@ import click
 from astropy.table import Table
 
 import hst_cloud as hst
-from hst_cloud.cli.files import FORMATS_OF_FILES, cutout_file, cutout_name, made, table_writer
+from hst_cloud.cli.files import FORMATS_OF_FILES, cutout_file, cutout_name, hdu_of, made, table_writer
 from hst_cloud.cli.program import DONE, ERROR, SOME, cli, common, nothing_came
 from hst_cloud.cli.progress import Watcher, progress_line
 from hst_cloud.cli.streams import Output, emit, given, say
@@ -150,7 +150,16 @@ def table(*, output: Output, name: str, hdu: str | None, path: Path | None, over
     if path is not None and writer is not None:
         with made(path, overwrite=overwrite) as part:
             writer(found, part)
-        say(f"{len(found):,} rows of {len(found.colnames)} columns were written to {path}")
+        key = str(found.meta["key"])
+        told: dict[str, Value] = {
+            "path": str(path),
+            "productFilename": Path(key).name,
+            "hdu": hdu_of(found),
+            "rows": len(found),
+            "columns": len(found.colnames),
+            "key": key,
+        }
+        emit(table_of([told]), replace(output, columns=()), tuple(told))
         return DONE
     emit(found if output.form == "ecsv" else Table(found), replace(output, columns=()), found.colnames)
     return DONE

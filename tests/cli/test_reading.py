@@ -28,7 +28,7 @@ CENTER = "202.47 47.2"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return make_demo_archive(tmp_path_factory.mktemp("archive"), scale=32, instruments=["ACS", "COS"])
+    return make_demo_archive(tmp_path_factory.mktemp("archive"), scale=32, instruments=["ACS", "COS", "FGS"])
 
 
 @pytest.fixture
@@ -251,8 +251,9 @@ def test_a_table_becomes_a_file(archive, tmp_path, ending):
         path.name,
     ]
     found = run(*arguments)
-    assert (found.code, found.out) == (0, "")
-    assert found.err == f"hst-cloud: 50 rows of 3 columns were written to {path.name}\n"
+    assert (found.code, found.err) == (0, "")
+    told = {name: found.rows[0][name] for name in ("path", "productFilename", "hdu", "rows", "columns")}
+    assert told == {"path": path.name, "productFilename": EVENTS, "hdu": "EVENTS,1", "rows": 50, "columns": 3}
     expected = hst.table(EVENTS, "EVENTS", columns=["TIME", "WAVELENGTH", "DQ"], rows=slice(50))
     if ending == ".jsonl":
         read = Table([json.loads(line) for line in path.read_text().splitlines()])
@@ -266,6 +267,23 @@ def test_a_table_becomes_a_file(archive, tmp_path, ending):
     assert run(*arguments).code == 1
     assert run(*arguments, "--overwrite").code == 0
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("ending", [".ecsv", ".fits", ".jsonl"])
+def test_counts_of_the_guidance_sensors(archive, ending):
+    """They lie in an image, become a table, and what is fill is null."""
+    name = "fzdm0101m_a1f.fits"
+    expected = hst.table(name, rows=slice(0, 50))
+    rows = run("table", name, "--rows", "0:50").rows
+    assert rows[0].keys() == set(expected.colnames)
+    masks = [getattr(row, "mask", False) for row in expected["PMTXA"]]
+    assert [row["PMTXA"] for row in rows] == [
+        None if mask else value
+        for value, mask in zip(np.asarray(expected["PMTXA"].unmasked).tolist(), masks, strict=True)
+    ]
+    found = run("table", name, "--rows", "0:50", "-o", f"counts{ending}")
+    assert (found.code, found.err) == (0, "")
+    assert found.rows[0]["hdu"] == "0"
 
 
 def test_a_column_with_nulls(tmp_path, monkeypatch):

@@ -60,7 +60,9 @@ def test_it_is_what_astropy_reads_from_the_disk(tmp_path_factory, hdus):
     folder = tmp_path_factory.mktemp("any")
     key = put(folder, NAME, fits.HDUList(hdus))
     with fits.open(folder / key, memmap=False) as local:
-        assert_same(hst.read(NAME, store=folder), local)
+        ours = hst.read(NAME, store=folder)
+        assert_same(ours, local)
+        assert_same(pickle.loads(pickle.dumps(ours)), local)
 
 
 SCALED = [
