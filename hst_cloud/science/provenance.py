@@ -55,10 +55,6 @@ def unit_of(header: bytes, hdu: str, key: str) -> u.UnitBase:
 
 def meta_of(layout: Layout, chip: Chip, window: Window, headers: tuple[bytes, bytes]) -> fits.Header:
     """Return the keywords of the file that hold for a part of it, those of the image first in rank, and its origin."""
-    primary, own = map(_kept, headers)
-    if chip.number == 0:
-        primary = []
-    said = {name for name, _ in own}
     (low_y, high_y), (low_x, high_x) = window.inside
     origin = [
         fits.Card("S3KEY", layout.key, "object key"),
@@ -67,9 +63,18 @@ def meta_of(layout: Layout, chip: Chip, window: Window, headers: tuple[bytes, by
         fits.Card("CUTOUT", f"[{low_y}:{high_y},{low_x}:{high_x}]", "slice of it, zero-based, (y, x)"),
         *(fits.Card(name, at) for name, at in zip(("CUTX0", "CUTY0"), window.origin, strict=True)),
     ]
-    cards = [card for name, card in primary if name not in said] + [card for _, card in own]
-    # A header of as many cards is made five times sooner from their bytes than card by card.
-    return fits.Header.fromstring(b"".join([*cards, *(str(card).encode("latin-1") for card in origin)]))
+    kept = _keywords(headers if chip.number else headers[1:])
+    # A header is made from its bytes in a third of the time that it takes card by card.
+    return fits.Header.fromstring(kept + "".join(map(str, origin)).encode("latin-1"))
+
+
+@functools.lru_cache(4)  # there may be many cutouts of one image
+def _keywords(headers: tuple[bytes, ...]) -> bytes:
+    """Return the cards of `headers` that hold for a part of the image, of each keyword those of the last."""
+    *before, own = map(_kept, headers)
+    said = {name for name, _ in own}
+    cards = [card for header in before for name, card in header if name not in said]
+    return b"".join([*cards, *(card for _, card in own)])
 
 
 @functools.lru_cache(4096)
