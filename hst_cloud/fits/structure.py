@@ -14,12 +14,13 @@ import numpy as np
 
 from hst_cloud.values import ByteRange
 
-__all__ = ["BLOCK", "CARD", "Cards", "HDUExtent", "Layout", "extent", "header_stop", "plausible"]
+__all__ = ["BLOCK", "CARD", "Cards", "HDUExtent", "Layout", "extent", "header_stop", "number", "plausible"]
 
 BLOCK = 2880  # FITS Standard 4.0, sec. 3.1
 CARD = 80
 
 _INTEGER = re.compile(rb"= *([+-]?\d{1,18}) *(?:/.*)?")
+_NUMBER = re.compile(rb"= *([+-]?(?:\d+\.?\d*|\.\d+)(?:E[+-]?\d+)?) *(?:/.*)?")
 _TEXT = re.compile(rb"= *'((?:[^']|'')*)'")
 _END = b"END" + b" " * 77
 _END_START = np.frombuffer(b"END ", np.uint32)[0]
@@ -87,6 +88,12 @@ def plausible(buf: memoryview | bytes, at: int) -> bool:
     return start == b"SIMPLE  =" if at == 0 else start == b"XTENSION="
 
 
+def number(card: bytes) -> float | None:
+    """Return the value of a card that is a number as almost all are written; None where it is not."""
+    match = _NUMBER.fullmatch(card, _NAME)
+    return float(match[1]) if match else None
+
+
 class Cards:
     """The cards of a header by their keywords, found when they are asked for: of several the first, as astropy has it.
 
@@ -121,6 +128,10 @@ class Cards:
         """Return the value of a keyword that is an integer, or `default` where there is none."""
         match = _INTEGER.fullmatch(self.field(keyword))
         return int(match[1]) if match else default
+
+    def number(self, keyword: str) -> float | None:
+        """Return the value of a keyword that is a number, as `number` reads it; None where there is none."""
+        return number(self.card(keyword))
 
     def text(self, keyword: str) -> str:
         """Return the value of a keyword that is a string, without trailing blanks; empty where there is none."""

@@ -78,19 +78,35 @@ def arrange(
     exact = coalesce(ranges, gap=0)
     if not exact:
         return []
-    candidates = [exact, _closed(exact, link, in_flight, files, memory)]
+    candidates = {len(exact): exact}  # by their number: they differ in which gaps are closed
+    closed = _closed(exact, link, in_flight, files, memory, few=few)
+    candidates.setdefault(len(closed), closed)
     if exact[-1].stop - exact[0].start <= memory:
-        candidates.append([ByteRange(exact[0].start, exact[-1].stop)])
-    choices = []
-    for runs in candidates:
-        size = sum(run.size for run in runs)
+        candidates.setdefault(1, [ByteRange(exact[0].start, exact[-1].stop)])
+    best: list[list[ByteRange]] = []
+    least = math.inf
+    for runs in candidates.values():
+        sizes = [stop - start for start, stop in runs]
+        size = sum(sizes)
         part = PART if few else min(PART, -(-size // _useful(size, link, in_flight, files)))
-        choices.append([piece for run in runs for piece in split(run, part=PART)])
-        choices.append([piece for run in runs for piece in split(run, part=_near(run.size, part))])
-    return min(choices, key=lambda requests: link.seconds(requests, in_flight=in_flight, files=files))
+        for counts in _counts(sizes, part):
+            largest = max(-(-one // count) for one, count in zip(sizes, counts, strict=True))
+            cost = link.estimate(sum(counts), size, largest, in_flight=in_flight, files=files)
+            if cost < least:
+                best, least = [_parts(run, count) for run, count in zip(runs, counts, strict=True)], cost
+    return [piece for pieces in best for piece in pieces]
 
 
-def _closed(exact: Sequence[ByteRange], link: Link, in_flight: int, files: int, memory: int) -> list[ByteRange]:
+def _counts(sizes: Sequence[int], part: int) -> list[list[int]]:
+    """Return how many requests each of `sizes` may be: as few as may be, and of about `part` bytes."""
+    if max(sizes) <= part:
+        return [[1] * len(sizes)]
+    return [[-(-size // PART) for size in sizes], [-(-size // _near(size, part)) for size in sizes]]
+
+
+def _closed(
+    exact: Sequence[ByteRange], link: Link, in_flight: int, files: int, memory: int, *, few: bool
+) -> list[ByteRange]:
     """Return `exact` with the gaps up to a size closed: the size that makes them cheapest and fits into `memory`."""
     gaps = sorted(b.start - a.stop for a, b in itertools.pairwise(exact))
     size, count = sum(wanted.size for wanted in exact), len(exact)
@@ -100,7 +116,7 @@ def _closed(exact: Sequence[ByteRange], link: Link, in_flight: int, files: int, 
         size, count = size + gap * closed, count - closed
         if size > memory:
             break
-        requests = max(count, _useful(size, link, in_flight, files))
+        requests = max(count, -(-size // PART) if few else _useful(size, link, in_flight, files))
         cost = link.estimate(requests, size, size / requests, in_flight=in_flight, files=files)
         if cost < best:
             best, widest = cost, gap
@@ -123,17 +139,28 @@ def _near(size: int, part: int) -> int:
 def coalesce(ranges: Iterable[ByteRange], *, gap: int = GAP) -> list[ByteRange]:
     """Return the sorted, disjoint ranges that cover `ranges`, joining those at most `gap` bytes apart."""
     merged: list[ByteRange] = []
-    for wanted in sorted(r for r in ranges if r.size > 0):
-        if merged and wanted.start - merged[-1].stop <= gap:
-            merged[-1] = ByteRange(merged[-1].start, max(merged[-1].stop, wanted.stop))
+    reach = -math.inf
+    for wanted in sorted(ranges):
+        start, stop = wanted
+        if stop <= start:
+            continue
+        if start <= reach:
+            if stop > merged[-1].stop:
+                merged[-1] = ByteRange(merged[-1].start, stop)
         else:
             merged.append(wanted)
+        reach = merged[-1].stop + gap
     return merged
 
 
 def split(wanted: ByteRange, *, part: int = PART) -> list[ByteRange]:
     """Return consecutive ranges of at most `part` bytes, nearly equal in size, that make up `wanted`."""
-    count = max(1, -(-wanted.size // part))
+    return _parts(wanted, max(1, -(-wanted.size // part)))
+
+
+def _parts(wanted: ByteRange, count: int) -> list[ByteRange]:
+    if count == 1:
+        return [wanted]
     edges = [wanted.start + wanted.size * i // count for i in range(count + 1)]
     return [ByteRange(a, b) for a, b in itertools.pairwise(edges)]
 
@@ -181,6 +208,11 @@ class Segments:
             return memoryview(b"")
         begin, data = self._parts[at]
         return memoryview(data)[max(0, start - begin) :]
+
+    def reach(self, start: int) -> int:
+        """Return where the bytes end that are held without a gap from `start` on; `start` if there are none."""
+        at = bisect_right(self._starts, start) - 1
+        return max(start, self._starts[at] + len(self._parts[at][1])) if at >= 0 else start
 
 
 def _joined(parts: Iterable[tuple[int, bytes | memoryview]]) -> list[tuple[int, bytes | memoryview]]:
