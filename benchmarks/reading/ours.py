@@ -69,6 +69,28 @@ def section(setting: Setting, *, knowledge: str) -> Ready:
     return Ready(run, as_is, before)
 
 
+def cutout(setting: Setting, *, knowledge: str) -> Ready:
+    """Cut a box of pixels out of a file, and nothing else."""
+    before, index = _knowing(setting, knowledge)
+    center, size = _box(setting)
+
+    def run(files):
+        return hst.cutout(
+            product(files[0]), center, size, hdu=("SCI", 1), uncertainty=False, mask=False, wcs=False, index=index
+        )
+
+    if knowledge == "index":
+        hst.open(product(setting.files.flc[0]), index=index).close()
+    return Ready(run, lambda got: as_is(got.data), before)
+
+
+def _box(setting: Setting) -> tuple[tuple[float, float], tuple[int, int]]:
+    """Return center (x, y) and size (y, x) of the box that is read."""
+    y0, y1, x0, x1 = setting.files.facts.box
+    # The center is between two pixels where the box has an even number of them: as astropy.nddata.Cutout2D has it.
+    return ((x0 + x1) / 2 - 0.5, (y0 + y1) / 2 - 0.5), (y1 - y0, x1 - x0)
+
+
 def again(setting: Setting) -> Ready:
     """Open a file that was opened before, take all its headers, and read a section."""
     before, index = _knowing(setting, "index")
@@ -107,14 +129,12 @@ def images(hdul: fits.HDUList) -> list[np.ndarray]:
 def cutouts(setting: Setting, *, knowledge: str, in_flight: int, wcs: bool = False) -> Ready:
     """Cut a box out of many files, with or without its place on the sky."""
     before, index = _knowing(setting, knowledge)
-    y0, y1, x0, x1 = setting.files.facts.box
-    # The center is between two pixels where the box has an even number of them: as astropy.nddata.Cutout2D has it.
-    center = ((x0 + x1) / 2 - 0.5, (y0 + y1) / 2 - 0.5)
+    center, size = _box(setting)
 
     def cut(files, *, wcs):
         return hst.cutouts(
-            [product(file) for file in files], center, (y1 - y0, x1 - x0), hdu=("SCI", 1), uncertainty=False,
-            mask=False, wcs=wcs, in_flight=in_flight, index=index,
+            [product(file) for file in files], center, size, hdu=("SCI", 1), uncertainty=False, mask=False, wcs=wcs,
+            in_flight=in_flight, index=index,
         )  # fmt: skip
 
     if knowledge == "index":

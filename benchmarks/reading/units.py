@@ -120,18 +120,29 @@ SECTION = Unit(
     "a section of 100 x 100 pixels of one flc",
     "flc",
     (
-        _our("cold", ours.section, knowledge="cold"),
-        _our("sibling seen", ours.section, knowledge="sibling"),
-        _our("index", ours.section, knowledge="index"),
+        _our("cutout, cold", ours.cutout, knowledge="cold"),
+        _our("cutout, sibling seen", ours.cutout, knowledge="sibling"),
+        _our("cutout, index", ours.cutout, knowledge="index"),
+        _our("open and section, cold", ours.section, knowledge="cold"),
+        _our("open and section, sibling seen", ours.section, knowledge="sibling"),
+        _our("open and section, index", ours.section, knowledge="index"),
         *_astropy(one_file.section),
         _floor("cutout, 2 round trips", 8),
         _floor("cutout, 1 round trip", 8),
     ),
-    (Gate("cold", "cold", ASTROPY, 3), Gate("sibling seen", "sibling seen", ASTROPY, 5.5)),
     (
-        Aim("cold", "sockets, cutout, 2 round trips", 1.2),
-        Aim("sibling seen", "sockets, cutout, 1 round trip", 1.2),
+        Gate("cold", "cutout, cold", ASTROPY, 3),
+        Gate("sibling seen", "cutout, sibling seen", ASTROPY, 5.5),
+        Gate("cold, by an HDUList", "open and section, cold", ASTROPY, None),
+        Gate("sibling seen, by an HDUList", "open and section, sibling seen", ASTROPY, None),
     ),
+    (
+        Aim("cutout, cold", "sockets, cutout, 2 round trips", 1.2),
+        Aim("cutout, sibling seen", "sockets, cutout, 1 round trip", 1.2),
+    ),
+    note="A cutout has pixels, unit and keywords alone, and needs no header behind that of its image: of a full frame "
+    "the pixels are asked for where they usually lie; an HDUList has all headers, which is what the aims of the design "
+    "count round trips for",
 )
 _TUNED = tuple(f"{name}, 24 threads" for name in ASTROPY)
 CUTOUTS = Unit(
