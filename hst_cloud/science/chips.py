@@ -104,7 +104,7 @@ class Chip:
         """Reference pixel, reference position in radians, and pixels a degree; None where the header has no such."""
         if self._linear is ...:
             self._linear = _linear(Cards(self.header))
-        return self._linear
+        return cast("tuple[NDArray[np.float64], ...] | None", self._linear)
 
 
 def title(extent: HDUExtent) -> str:
