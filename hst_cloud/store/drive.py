@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import itertools
 import os
 import queue
@@ -19,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
-from hst_cloud.errors import HSTCloudError, ObjectChangedError
+from hst_cloud.errors import BudgetExceededError, HSTCloudError, ObjectChangedError
 from hst_cloud.store import loop
 from hst_cloud.store.objects import Concurrent, Piece, Store
 from hst_cloud.store.plan import Plan
@@ -106,7 +107,8 @@ def run_many(
     Notes
     -----
     Requests: one for each range that the plans ask for. Results that nobody has taken are held, and no more than half
-    as many again as `in_flight` plans are begun and not taken. Closing the iterator, leaving the loop, an error or
+    as many again as `in_flight` plans are begun and not taken. A budget that is spent ends all of them: its error is
+    raised and not yielded. Closing the iterator, leaving the loop, an error or
     Ctrl-C cancels every request and waits until none is left.
     """
     if in_flight < 1:
@@ -141,7 +143,9 @@ def _on_the_loop(store: Concurrent, jobs: Iterator[Job[T]], in_flight: int) -> I
                 continue
             position, result = taken
             left -= 1
-            if isinstance(result, BaseException) and not isinstance(result, HSTCloudError):
+            if isinstance(result, BudgetExceededError) or (
+                isinstance(result, BaseException) and not isinstance(result, HSTCloudError)
+            ):
                 raise result
             yield position, result
     finally:
@@ -244,7 +248,8 @@ def _in_threads(store: Store, jobs: Iterator[Job[T]], in_flight: int) -> Iterato
     try:
         while True:
             for position, job in itertools.islice(numbered, count + -(-count // 2) - len(under_way)):
-                under_way[threads.submit(_walk, store, job, stopped)] = position
+                context = contextvars.copy_context()  # which holds the caller's budgets
+                under_way[threads.submit(context.run, _walk, store, job, stopped)] = position
             if not under_way:
                 return
             done, _ = wait(under_way, timeout=_TURN, return_when=FIRST_COMPLETED)
@@ -252,6 +257,8 @@ def _in_threads(store: Store, jobs: Iterator[Job[T]], in_flight: int) -> Iterato
                 position = under_way.pop(future)
                 try:
                     result: T | HSTCloudError = future.result()
+                except BudgetExceededError:
+                    raise  # the others would be refused, too
                 except HSTCloudError as error:
                     result = error
                 yield position, result

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -20,6 +20,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from hst_cloud.cost.ledger import Receipt, admitted, allow, patience, source_of
 from hst_cloud.errors import ObjectChangedError
 from hst_cloud.settings import endpoints
 from hst_cloud.store import loop
@@ -174,6 +175,7 @@ class HTTPStore:
         self.traffic = Traffic()
         self._url = url
         self._policy = policy
+        self._source = source_of(self.root)
 
     def __repr__(self) -> str:
         return f"HTTPStore({self.root!r})"
@@ -208,6 +210,7 @@ class HTTPStore:
         size = sum(wanted.size for wanted in ranges)
         clock = Clock(self._policy, self._policy.allowance(requests=len(ranges), size=size))
         url = self.address(key)
+        allow(self._source, requests=len(ranges), size=size, what=url)
         places: Sequence[memoryview | None] = into or [None] * len(ranges)
         asked = [
             self._read(Question(key, url, wanted), Body(wanted, etag, place), clock, bound)
@@ -231,9 +234,9 @@ class HTTPStore:
         return loop.run(list_all())
 
     async def _read(self, question: Question, body: Body, clock: Clock, bound: Slots | None) -> Piece:
-        async def take(response: aiohttp.ClientResponse) -> Piece:
+        async def take(response: aiohttp.ClientResponse, paid: Receipt) -> Piece:
             if response.status != 206:
-                answer = await self._answer(response, ERROR_SIZE)
+                answer = await self._answer(response, paid, ERROR_SIZE)
                 nothing = beyond_end(answer, body)
                 if nothing is None:
                     raise verdict(answer, body)
@@ -241,6 +244,7 @@ class HTTPStore:
             missing = body.begin(response.headers)
             async for chunk in response.content.iter_any():
                 self.traffic.bytes += len(chunk)
+                paid.got(len(chunk))
                 missing -= len(chunk)
                 if missing < 0:
                     break
@@ -253,13 +257,13 @@ class HTTPStore:
             return body.piece()
 
         try:
-            return await self._ask(question, body.headers, take, clock, bound)
+            return await self._ask(question, body, take, clock, bound)
         finally:
             body.drop()
 
     async def _list(self, prefix: str, clock: Clock) -> list[ListedObject]:
-        async def take(response: aiohttp.ClientResponse) -> tuple[list[ListedObject], str]:
-            answer = await self._answer(response, PAGE_SIZE)
+        async def take(response: aiohttp.ClientResponse, paid: Receipt) -> tuple[list[ListedObject], str]:
+            answer = await self._answer(response, paid, PAGE_SIZE)
             if answer.status != 200:
                 raise verdict(answer)
             return listing_page(answer.body, prefix)
@@ -268,7 +272,7 @@ class HTTPStore:
         found: list[ListedObject] = []
         url, tokens = first, {""}
         while True:
-            page, token = await self._ask(Question(prefix, url), dict, take, clock)
+            page, token = await self._ask(Question(prefix, url), None, take, clock)
             found += page
             if not token:
                 return found
@@ -281,8 +285,8 @@ class HTTPStore:
     async def _ask(
         self,
         question: Question,
-        headers: Callable[[], Mapping[str, str]],
-        take: Callable[[aiohttp.ClientResponse], Awaitable[T]],
+        body: Body | None,
+        take: Callable[[aiohttp.ClientResponse, Receipt], Awaitable[T]],
         clock: Clock,
         bound: Slots | None = None,
     ) -> T:
@@ -293,7 +297,7 @@ class HTTPStore:
             try:
                 async with bound or _UNBOUND, session.slots(self._policy):
                     tried += 1
-                    return await self._send(session.client, question, headers(), take, clock)
+                    return await self._send(session.client, question, body, take, clock)
             except (Unusable, aiohttp.ClientError, TimeoutError, OSError) as error:
                 trouble = error if isinstance(error, Unusable) else _trouble(error)
                 pause = clock.wait(tried, trouble.headers.get("Retry-After")) if trouble.again else None
@@ -301,41 +305,39 @@ class HTTPStore:
                     raise trouble.as_error(question, tried=tried, elapsed=clock.elapsed) from (
                         None if trouble is error else error
                     )
-            await asyncio.sleep(pause)
+            await asyncio.sleep(min(pause, patience()))
 
     async def _send(
         self,
         client: aiohttp.ClientSession,
         question: Question,
-        headers: Mapping[str, str],
-        take: Callable[[aiohttp.ClientResponse], Awaitable[T]],
+        body: Body | None,
+        take: Callable[[aiohttp.ClientResponse, Receipt], Awaitable[T]],
         clock: Clock,
     ) -> T:
-        self.traffic.requests += 1
-        began, status = clock.elapsed, 0
-        limits = aiohttp.ClientTimeout(
-            total=clock.attempt, sock_connect=self._policy.connect, sock_read=self._policy.read
-        )
-        # No redirect is followed: bytes of another host are not the bucket's.
-        try:
-            async with client.get(
-                URL(question.url, encoded=True), headers=headers, allow_redirects=False, timeout=limits
-            ) as response:
-                status = response.status
-                return await take(response)
-        finally:
-            _log.debug("GET %s: HTTP %d after %.0f ms", question, status, (clock.elapsed - began) * 1000)
+        headers, began, status = body.headers() if body else {}, clock.elapsed, 0
+        with await admitted(self._source, size=body.missing if body else None, what=str(question)) as paid:
+            self.traffic.requests += 1
+            policy, whole = self._policy, min(clock.attempt, paid.seconds)
+            limits = aiohttp.ClientTimeout(total=whole, sock_connect=policy.connect, sock_read=policy.read)
+            # No redirect is followed: bytes of another host are not the bucket's.
+            try:
+                url = URL(question.url, encoded=True)
+                async with client.get(url, headers=headers, allow_redirects=False, timeout=limits) as response:
+                    status = response.status
+                    return await take(response, paid)
+            finally:
+                _log.debug("GET %s: HTTP %d after %.0f ms", question, status, (clock.elapsed - began) * 1000)
 
-    async def _answer(self, response: aiohttp.ClientResponse, most: int) -> Answer:
+    async def _answer(self, response: aiohttp.ClientResponse, paid: Receipt, most: int) -> Answer:
         """Read an answer as far as `most` bytes; what lies behind is never received."""
         parts: list[bytes] = []
-        left = most
-        async for chunk in response.content.iter_any():
+        left = paid.room(most)
+        while left > 0 and (chunk := await response.content.read(left)):
             self.traffic.bytes += len(chunk)
-            parts.append(chunk[:left])
+            paid.got(len(chunk))
+            parts.append(chunk)
             left -= len(chunk)
-            if left <= 0:
-                break
         return Answer(response.status, response.headers, b"".join(parts))
 
 
