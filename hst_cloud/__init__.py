@@ -27,6 +27,7 @@ from hst_cloud.cost.reports import report
 from hst_cloud.cost.whereabouts import where
 from hst_cloud.fits.reader import open  # noqa: A004  # read as hst_cloud.open, like astropy's fits.open
 from hst_cloud.science.cutouts import cutout, cutouts
+from hst_cloud.science.estimate import estimate
 from hst_cloud.science.headers import headers
 from hst_cloud.science.spectra import spectra, spectrum
 from hst_cloud.science.tables import columns, table, tables
@@ -44,6 +45,7 @@ __all__ = [
     "cutout",
     "cutouts",
     "errors",
+    "estimate",
     "headers",
     "open",
     "products",
