@@ -29,7 +29,13 @@ from astropy import units as u
 from requests.adapters import HTTPAdapter
 
 from hst_cloud.cost.ledger import Receipt, source_of, spending
-from hst_cloud.errors import ArchiveAnswerError, ArchiveError, ArchiveUnavailableError, QueryError
+from hst_cloud.errors import (
+    ArchiveAnswerError,
+    ArchiveError,
+    ArchiveUnavailableError,
+    BudgetExceededError,
+    QueryError,
+)
 from hst_cloud.store.policy import MAST, RETRIED, Clock
 from hst_cloud.values import Progress
 
@@ -154,7 +160,11 @@ class PatientAdapter(HTTPAdapter):
         # and of a body that no budget has room for, one byte tells that it is there
         while piece := response.raw.read1(max(1, paid.room(_PIECE)), decode_content=True):
             pieces.append(piece)
-            paid.got(len(piece))
+            try:
+                paid.got(len(piece))
+            except BudgetExceededError:
+                response.close()
+                raise
             if self.clock.elapsed > latest:
                 response.close()
                 message = f"an answer of which {sum(map(len, pieces))} bytes came in {self.clock.elapsed:.0f} s"

@@ -51,18 +51,16 @@ class Journal:
         """
         if os.getpid() != self._process:  # at the end of a forked child: what the parent has read is its own to tell
             return
-        if not now and self._registered and time.monotonic() - self._last < EVERY:
+        if not self._registered:
+            self._registered = True
+            atexit.register(self.note, tallies, now=True)
+        if not now and time.monotonic() - self._last < EVERY:
             return
         with self._lock:
+            self._last = time.monotonic()
             path = meter_file()
             if path is None:
                 return
-            if not self._registered:
-                self._registered = True
-                atexit.register(self.note, tallies, now=True)
-                if not now:
-                    return
-            self._last = time.monotonic()
             fresh = [
                 (source, tally.requests, tally.bytes)
                 for source, tally in list(tallies.items())

@@ -286,9 +286,9 @@ def ask(source: Source, *, size: int | None, requests: int = 1, what: str = "") 
         A setting makes no sense.
     """
     book = ledger()
-    step = _Step(source, requests, 1 if size is None else size, _tariff(source), what, sized=size is not None)
     with book.lock:
         accounts = book.accounts()
+        step = _Step(source, requests, 1 if size is None else size, _tariff(source, accounts), what, size is not None)
         _check(accounts, step)
         room = min(account.room(requests, step.tariff, held=True) for account in accounts)
         if room < step.size:
@@ -303,7 +303,8 @@ def allow(source: Source, *, requests: int, size: int, what: str = "") -> None:
     """Raise as `ask` does if all of a batch would pass a budget; nothing is set aside."""
     book = ledger()
     with book.lock:
-        _check(book.accounts(), _Step(source, requests, size, _tariff(source), what))
+        accounts = book.accounts()
+        _check(accounts, _Step(source, requests, size, _tariff(source, accounts), what))
 
 
 async def admitted(source: Source, *, size: int | None, what: str = "") -> Receipt:
@@ -331,8 +332,8 @@ class _Step(NamedTuple):
     sized: bool = True
 
 
-def _tariff(source: Source) -> Tariff:
-    if source.payer == "nobody":
+def _tariff(source: Source, accounts: tuple[Account, ...]) -> Tariff:
+    if source.payer == "nobody" or (len(accounts) == 1 and accounts[0].limits.usd is None):  # nobody wants to know
         return Tariff()
     return rates(source.payer, known_path(), nat=nat_known()).most
 

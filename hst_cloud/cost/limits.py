@@ -170,13 +170,19 @@ def _size(value: object) -> int:
     if match is None:
         _refused(value, "bytes", "a number, or a text such as '20 GB' or '64 MiB'")
     number, power, binary = match.groups()
-    return int(float(number) * (1024 if binary else 1000) ** _POWERS[power.lower()])
+    size = float(number) * (1024 if binary else 1000) ** _POWERS[power.lower()]
+    if size == math.inf:
+        _refused(value, "bytes", "a number")
+    return int(size)
 
 
 def _seconds(value: object) -> float:
+    expected = "seconds, or a time such as '10 min'"
     try:
         quantity = u.Quantity(value)
-        seconds = quantity.value if quantity.unit == u.dimensionless_unscaled else quantity.to_value(u.s)
+        seconds = float(quantity.value if quantity.unit == u.dimensionless_unscaled else quantity.to_value(u.s))
     except (TypeError, ValueError, u.UnitsError):
-        seconds = None
-    return _number(seconds if seconds is not None else value, "seconds", "seconds, or a time such as '10 min'")
+        _refused(value, "seconds", expected)
+    if not 0 <= seconds < math.inf:
+        _refused(value, "seconds", expected)
+    return seconds
