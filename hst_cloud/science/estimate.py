@@ -189,7 +189,7 @@ def _whole(product: Product) -> _Take | None:
 def _headers(product: Product, *, primary: bool) -> _Take:
     if not primary:
         walk = _walk(product)
-        return replace(walk, requests=walk.requests + 1, size=_within(walk.size + NEXT, product))
+        return _Take(walk.requests + 1, _within(walk.size + NEXT, product))
     block = FIRST_DRIZZLED if suffix_of(product.key).startswith(_DRIZZLED) else PRIMARY
     return _Take(1, _within(block, product), "about")
 
