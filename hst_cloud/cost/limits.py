@@ -130,7 +130,7 @@ def dollars(value: float) -> str:
     """Return dollars as a person reads them: in cents, and of small sums the first three digits."""
     if value >= 1 or value == round(value, 2):
         return f"USD {value:,.2f}"
-    return f"USD {value:.3g}" if value >= 1e-6 else "less than USD 0.000001"
+    return f"USD {value:.3g}" if value >= 1e-6 else "< USD 0.000001"
 
 
 def _human(size: float) -> str:
