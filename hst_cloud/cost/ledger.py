@@ -225,8 +225,8 @@ class Receipt:
 
     @property
     def seconds(self) -> float:
-        """Seconds until the first budget's time is up; infinite where none has a limit."""
-        return max(0.0, min(account.left for account in self._accounts))
+        """Seconds until the first budget's time is up, never none at all, which engines take for no limit."""
+        return max(0.001, min(account.left for account in self._accounts))
 
     def got(self, size: int) -> None:
         """Note that so many bytes have come in.
