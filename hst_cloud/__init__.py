@@ -27,8 +27,10 @@ from hst_cloud.cost.reports import report
 from hst_cloud.cost.whereabouts import where
 from hst_cloud.fits.reader import open  # noqa: A004  # read as hst_cloud.open, like astropy's fits.open
 from hst_cloud.science.cutouts import cutout, cutouts
+from hst_cloud.science.download import download
 from hst_cloud.science.estimate import estimate
 from hst_cloud.science.headers import headers
+from hst_cloud.science.read import read
 from hst_cloud.science.spectra import spectra, spectrum
 from hst_cloud.science.tables import columns, table, tables
 from hst_cloud.values import Product
@@ -44,11 +46,13 @@ __all__ = [
     "columns",
     "cutout",
     "cutouts",
+    "download",
     "errors",
     "estimate",
     "headers",
     "open",
     "products",
+    "read",
     "report",
     "resolve",
     "search",

@@ -15,7 +15,11 @@
     │   ├── AccessDeniedError(PermissionError)
     │   ├── WrongRegionError                           the bucket answers from elsewhere
     │   ├── ThrottledError                             told to slow down, until the deadline
+    │   ├── CorruptFileError                           the bytes contradict the object's own checksum
     │   └── StoreUnavailableError(ConnectionError)
+    ├── LocalDiskError(OSError)                    this machine's side
+    │   ├── DiskSpaceError                             no room for what is to be downloaded
+    │   └── FileConflictError(FileExistsError)         another file has the name already
     ├── FormatError(ValueError)                    the bytes are no FITS file
     │   └── TruncatedFileError(EOFError)               data beyond the end of the object was touched
     ├── OutsideImageError(ValueError)              a cutout shares no pixel with the image
@@ -39,9 +43,13 @@ __all__ = [
     "ArchiveError",
     "ArchiveUnavailableError",
     "BudgetExceededError",
+    "CorruptFileError",
+    "DiskSpaceError",
+    "FileConflictError",
     "FormatError",
     "HSTCloudError",
     "HSTCloudWarning",
+    "LocalDiskError",
     "MissingExtraError",
     "NotInCloudError",
     "ObjectChangedError",
@@ -140,8 +148,24 @@ class ThrottledError(StoreError):
     """The store asked to slow down until the tries or the time ran out."""
 
 
+class CorruptFileError(StoreError):
+    """The bytes that came are not those that a checksum of the object, or in the file, promises."""
+
+
 class StoreUnavailableError(StoreError, ConnectionError):
     """The store gave no usable answer, after retries."""
+
+
+class LocalDiskError(HSTCloudError, OSError):
+    """A file on this machine could not be written or read."""
+
+
+class DiskSpaceError(LocalDiskError):
+    """The disk has no room for what is to be downloaded; what has come in so far stays for a later call."""
+
+
+class FileConflictError(LocalDiskError, FileExistsError):
+    """A different file has the name that a download would give to its own; it was left as it is."""
 
 
 class FormatError(HSTCloudError, ValueError):

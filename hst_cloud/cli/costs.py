@@ -8,13 +8,7 @@ from typing import cast, get_args
 import click
 
 import hst_cloud as hst
-from hst_cloud.cli.commands import (
-    DONE,
-    SOME,
-    _common,  # the options that every command has
-    _nothing_came,
-    cli,
-)
+from hst_cloud.cli.program import DONE, SOME, cli, common, nothing_came
 from hst_cloud.cli.streams import Output, emit, given, reports, write_clean
 from hst_cloud.cli.tables import table_of
 from hst_cloud.science.estimate import Verb
@@ -29,7 +23,7 @@ __all__ = ["estimate", "where"]
 @click.option("--center", "centers", multiple=True, help="Of cutouts: a position. May be repeated.")
 @click.option("--size", help="Of cutouts: side of the box, such as '10 arcsec' or 200 (pixels).")
 @click.option("--hdu", default="0", show_default=True, help="Of headers: the HDU farthest behind.")
-@_common
+@common
 def estimate(
     *, output: Output, names: tuple[str, ...], verb: str, centers: tuple[str, ...], size: str | None, hdu: str
 ) -> int:
@@ -39,7 +33,7 @@ def estimate(
     """
     wanted = given(names, "products")
     if not len(wanted):
-        return _nothing_came()
+        return nothing_came()
     found = hst.estimate(wanted, cast("Verb", verb), centers=list(centers) or None, size=size, hdu=hdu)
     if reports(output):
         write_clean(f"{found}\n")
@@ -50,7 +44,7 @@ def estimate(
 
 
 @cli.command(short_help="Tell whether this machine is near the bucket.")
-@_common
+@common
 def where(*, output: Output) -> int:
     """Tell where this machine is, seen from the bucket, how that is known, and what to change."""
     place = hst.where()

@@ -21,19 +21,17 @@ from astropy.io.fits.verify import VerifyError
 from numpy.typing import NDArray
 
 from hst_cloud.errors import FormatError
-from hst_cloud.fits.layout import HDUExtent
+from hst_cloud.fits.structure import Cards, HDUExtent
 from hst_cloud.store.ranges import Segments
 from hst_cloud.values import ByteRange
 
-__all__ = ["Box", "Image", "box_array", "box_ranges", "first_cards", "image_of"]
+__all__ = ["STORED", "Box", "Image", "box_array", "box_ranges", "image_of", "scaled"]
 
 Box: TypeAlias = "Sequence[tuple[int, int]]"
 """Half-open limits along each axis, in the order of numpy: ``((y0, y1), (x0, x1))``; zero-based, not empty."""
 
-CARD = 80
-
 # BITPIX -> how the pixels are stored: FITS Standard 4.0, table 8.
-_STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 # A number as almost every card has it, 50 times faster than astropy's card, which reads the others.
 _NUMBER = re.compile(rb"= *([+-]?[0-9]{1,18}(?:\.[0-9]*)?) *(?:/.*)?")
@@ -59,10 +57,15 @@ class Image:
     """Keyword PIXVALUE: the value of every pixel of an array that is not stored; None where it is."""
 
     @property
+    def stored(self) -> np.dtype[Any]:
+        """Type of the pixels in the file."""
+        return np.dtype(STORED[self.bitpix])
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the pixels in memory, in the machine's byte order."""
-        stored = np.dtype(_STORED[self.bitpix]).newbyteorder("=")
-        if self.scale == 1 and self.zero == 0 and self.blank is None:
+        stored = self.stored.newbyteorder("=")
+        if self.plain:
             return stored
         if self._offset:
             return np.dtype("i1") if self.bitpix == 8 else np.dtype(f"u{self.bitpix // 8}")
@@ -71,16 +74,15 @@ class Image:
         return np.dtype("f8") if self.bitpix > 16 else np.dtype("f4")
 
     @property
+    def plain(self) -> bool:
+        """Tell whether the stored values are what they mean."""
+        return self.scale == 1 and self.zero == 0 and self.blank is None
+
+    @property
     def _offset(self) -> bool:
         """Tell whether BZERO only moves the sign: FITS Standard 4.0, table 11."""
         middle = -128 if self.bitpix == 8 else 2 ** (self.bitpix - 1) if self.bitpix > 0 else None
         return self.scale == 1 and self.zero == middle
-
-
-def first_cards(header: bytes | memoryview) -> dict[bytes, bytes]:
-    """Return the card of each keyword of a header, the first where there are several, as astropy takes it."""
-    text = bytes(header)
-    return {text[at : at + 8].rstrip(): text[at : at + CARD] for at in range(len(text) - CARD, -1, -CARD)}
 
 
 def image_of(header: bytes | memoryview, extent: HDUExtent) -> Image | None:
@@ -91,8 +93,8 @@ def image_of(header: bytes | memoryview, extent: HDUExtent) -> Image | None:
     FormatError
         Its keywords make no sense.
     """
-    cards = first_cards(header)
-    if b"XTENSION" in cards and _value(cards, "XTENSION", "") != "IMAGE":
+    cards = Cards(header)
+    if "XTENSION" in cards and _value(cards, "XTENSION", "") != "IMAGE":
         return None
     if _value(cards, "GROUPS", False) is True:
         return None
@@ -101,11 +103,11 @@ def image_of(header: bytes | memoryview, extent: HDUExtent) -> Image | None:
         value = _value(cards, "PIXVALUE", None)
         if value is None:
             return None
-        naxis, prefix = sum(f"NPIX{n}".encode() in cards for n in (1, 2, 3)), "NPIX"
+        naxis, prefix = sum(f"NPIX{n}" in cards for n in (1, 2, 3)), "NPIX"
     shape = tuple(int(_value(cards, f"{prefix}{n}", 0)) for n in range(naxis, 0, -1))
     bitpix = int(_value(cards, "BITPIX", 0))
-    if bitpix not in _STORED:
-        message = f"BITPIX of HDU {extent.name},{extent.ver} is {bitpix}: expected one of {sorted(_STORED)}"
+    if bitpix not in STORED:
+        message = f"BITPIX of HDU {extent.name},{extent.ver} is {bitpix}: expected one of {sorted(STORED)}"
         raise FormatError(message)
     if not shape or math.prod(shape) <= 0:
         return None
@@ -121,9 +123,9 @@ def image_of(header: bytes | memoryview, extent: HDUExtent) -> Image | None:
     )
 
 
-def _value(cards: dict[bytes, bytes], keyword: str, default: Any) -> Any:
-    card = cards.get(keyword.encode())
-    if card is None:
+def _value(cards: Cards, keyword: str, default: Any) -> Any:
+    card = cards.card(keyword)
+    if not card:
         return default
     plain = _NUMBER.fullmatch(card, 8)
     if plain:
@@ -169,13 +171,13 @@ def box_array(image: Image, box: Box, held: Segments) -> NDArray[Any]:
         # The value is that of the pixels: it is stored for no pixel, and so neither scaled nor shifted.
         exact = image.dtype.kind == "f" or float(image.value).is_integer()
         return np.full(shape, image.value, dtype=image.dtype if exact else "f4")
-    stored = np.dtype(_STORED[image.bitpix])
+    stored = image.stored
     runs = list(_runs(image, box))
     whole = held.find(runs[0][0], runs[-1][1])
     if whole is not None:
         size = stored.itemsize
         strides = [size * math.prod(image.shape[axis + 1 :]) for axis in range(len(image.shape))]
-        return _scaled(image, np.ndarray(shape, dtype=stored, buffer=whole, strides=strides))
+        return scaled(image, np.ndarray(shape, dtype=stored, buffer=whole, strides=strides))
     raw = np.empty(shape, dtype=stored)
     flat, at = raw.reshape(-1), 0
     for start, stop in runs:
@@ -186,13 +188,13 @@ def box_array(image: Image, box: Box, held: Segments) -> NDArray[Any]:
         part = np.frombuffer(view, dtype=stored)
         flat[at : at + part.size] = part
         at += part.size
-    return _scaled(image, raw)
+    return scaled(image, raw)
 
 
-def _scaled(image: Image, raw: NDArray[Any]) -> NDArray[Any]:
+def scaled(image: Image, raw: NDArray[Any]) -> NDArray[Any]:
     """Return what stored values mean, always in memory of its own."""
     dtype = image.dtype
-    if image.scale == 1 and image.zero == 0 and image.blank is None:
+    if image.plain:
         return raw.astype(dtype)
     if image._offset and dtype.kind == "u":  # noqa: SLF001  # of this module's own class
         # Addition of half the range is the same as turning the highest bit.

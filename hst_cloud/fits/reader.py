@@ -8,15 +8,13 @@ opened elsewhere are not touched by them.
 
 from __future__ import annotations
 
-import bz2
 import functools
 import io
 import itertools
-import lzma
 import math
 import warnings
-import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -26,6 +24,7 @@ from astropy.io.fits.hdu.image import Section
 from astropy.io.fits.verify import VerifyError
 
 from hst_cloud.archive.inputs import as_product
+from hst_cloud.archive.places import placed
 from hst_cloud.errors import (
     AccessDeniedError,
     FormatError,
@@ -34,27 +33,21 @@ from hst_cloud.errors import (
     NotInCloudError,
     ObjectNotFoundError,
 )
-from hst_cloud.fits.index import Index, IndexLike, as_index, known_or_scan
+from hst_cloud.fits import compressed
+from hst_cloud.fits.index import Index, IndexLike, as_index
 from hst_cloud.fits.layout import Layout, Scan
-from hst_cloud.fits.predict import siblings
 from hst_cloud.fits.rangefile import RangeFile
+from hst_cloud.fits.recall import known_or_scan
 from hst_cloud.settings import endpoints
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.objects import HTTPStore, Store
 from hst_cloud.store.policy import MAST
-from hst_cloud.store.ranges import fetch
 from hst_cloud.values import ByteRange, Product, ProductLike
 
-__all__ = ["open"]
+__all__ = ["REJECTED", "open", "parsed"]
 
-MAX_COMPRESSED = 1024**3
-"""Bytes of a compressed file that are read at most: it can only be read whole."""
-
-MAX_INFLATED = 4 * 1024**3
-"""Bytes that a compressed file may become: the largest uncompressed HST products are below 2 GB."""
-
-# What astropy has been seen to raise on bytes that are no FITS file.
-_REJECTED = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, VerifyError)
+REJECTED = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, VerifyError)
+"""What astropy has been seen to raise on bytes that are no FITS file."""
 
 
 def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
@@ -62,7 +55,7 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     *,
     store: StoreLike = None,
     source: Literal["bucket", "mast"] = "bucket",
-    index: IndexLike = False,
+    index: IndexLike = True,
 ) -> fits.HDUList:
     """Open a product as an astropy HDUList that reads the bucket as it is used.
 
@@ -81,9 +74,8 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     source : {"bucket", "mast"}, optional
         With ``"mast"``, what the bucket does not hold is read from MAST's Download service, which is slower.
     index : Index or bool, optional
-        Where layouts and headers are kept between processes: an `~hst_cloud.fits.index.Index`, or True for the user's
-        own. A file that it knows is opened without a request. If the object was replaced meanwhile, the first access
-        to data raises `ObjectChangedError`, and the index forgets the file: opening it again reads what is there now.
+        Where layouts and headers are kept between processes: an `~hst_cloud.fits.index.Index`, True for the user's own
+        (``HST_CLOUD_CACHE`` says where), False for none.
 
     Returns
     -------
@@ -119,6 +111,12 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     process; each header that lies where the instrument's files have none costs one more.
     The ``section`` of an HDU, and its ``data``, are read in one round trip.
 
+    Headers that come from `index` are not asked for again, so who reads nothing but headers may see those of a version
+    that was replaced since. The first data that are read tell: they are pinned to the version of the headers, and raise
+    `ObjectChangedError` if it is gone; the index forgets the file, and opening it again reads what is there now.
+    Where the product tells the version, as those of ``resolve(..., verify=True)`` do, headers of another one are read
+    anew. ``index=False`` reads them in any case.
+
     Examples
     --------
     >>> import hst_cloud as hst
@@ -126,35 +124,19 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     ...     box = hdul["SCI", 1].section[1000:1100, 2000:2100]
     """
     known = as_product(product)
-    if known.key.endswith("/"):
-        message = (
-            f"{product!r} names an observation with several files: expected one file, such as '{known.obs_id}_raw.fits'"
-        )
-        raise NotInCloudError(message, key=known.key)
-    if known.key:
+    elsewhere = source == "mast" and known.uri is not None and not known.key.endswith("/")
+    if known.key or not elsewhere:
         try:
-            return _open(as_store(store), known.key, known.size, as_index(index))
+            return _open(as_store(store), placed(known), index)
         except (ObjectNotFoundError, AccessDeniedError) as error:
             if known.status == "exclusive":
                 message = (
                     f"{known.filename} is not in the public bucket: {known.reason}. MAST serves those with rights."
                 )
                 raise NotInCloudError(message, key=known.key, uri=known.uri) from error
-            if source != "mast" or known.uri is None:
+            if not elsewhere:
                 raise
-    if source != "mast" or known.uri is None:
-        raise _no_key(known)
-    return _open(_downloads(), known.uri, known.size, as_index(index))
-
-
-def _no_key(product: Product) -> NotInCloudError:
-    name = product.filename or product.uri
-    advice = (
-        "Read it from MAST with hst_cloud.open(..., source='mast')."
-        if product.status == "not_mirrored"
-        else "hst_cloud.resolve(..., verify=True) looks for it in the bucket's listing."
-    )
-    return NotInCloudError(f"{name} has no known place in the bucket: {product.reason}. {advice}", uri=product.uri)
+    return _open(_downloads(), replace(known, key=known.uri or "", etag=None), index)
 
 
 def _downloads() -> HTTPStore:
@@ -162,41 +144,39 @@ def _downloads() -> HTTPStore:
     return HTTPStore(root, url=lambda uri: f"{root}?uri={quote(uri, safe='')}", policy=MAST)
 
 
-def _scan(store: Store, key: str, size: int | None, index: Index | None) -> Scan:
-    """Find a file's headers, in the index or by a walk, and let later walks profit from it."""
-    seen, place = siblings(), store.address("")
-    found = known_or_scan(store, key, index, size=size, sibling=seen.find(key, size, place=place))
-    seen.note(found.layout, place=place)
-    return found
+def _open(store: Store, product: Product, like: IndexLike) -> fits.HDUList:
+    index, address = as_index(like, store), store.address(product.key)
+    found = known_or_scan(store, product, index)
+    inflated = compressed.inflated(store, found, stacklevel=3)
+    if inflated is not None:
+        return parsed(io.BytesIO(inflated), found.layout, address)
+    file = RangeFile(store, found, changed=_forgetting(store, found.layout, index))
+    hdul = parsed(file, found.layout, address)
+    _warn_if_truncated(found, address)
+    for hdu in hdul:
+        hdu.__class__ = _OURS.get(type(hdu), type(hdu))
+    return hdul
 
 
-def _open(store: Store, key: str, size: int | None, index: Index | None) -> fits.HDUList:
-    found = _scan(store, key, size, index)
-    address = store.address(key)
-    head = bytes(found.segments.run(0)[:6])
-    file: io.IOBase
-    if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")):
-        file = io.BytesIO(_inflated(store, found, head))
-    elif head.startswith((b"\x1f\x9d", b"PK\x03\x04")):
-        kind = "Unix compress (.Z)" if head.startswith(b"\x1f\x9d") else "ZIP"
-        message = f"{address} is compressed with {kind}, which is not read: expected FITS, gzip, bzip2 or xz"
-        raise FormatError(message, key=key)
-    else:
-        file = RangeFile(store, found, changed=_forgetting(store, found.layout, index))
+def parsed(file: io.IOBase, layout: Layout, address: str) -> fits.HDUList:
+    """Have astropy read all headers of a file.
+
+    Raises
+    ------
+    FormatError
+        It is no FITS file that astropy can read.
+    """
     try:
         hdul = fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=True)
         len(hdul)  # has astropy read all headers now, from memory
     except HSTCloudError:
         raise
-    except _REJECTED as error:
+    except REJECTED as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
-        message = f"{address} ({found.layout.size} bytes) is no FITS file that astropy can read: {said}"
-        raise FormatError(message, key=key) from error
+        message = f"{address} ({layout.size} bytes) is no FITS file that astropy can read: {said}"
+        raise FormatError(message, key=layout.key) from error
     if isinstance(file, RangeFile):
-        _warn_if_truncated(found, address)
         file.opening = False
-        for hdu in hdul:
-            hdu.__class__ = _OURS.get(type(hdu), type(hdu))
     return hdul
 
 
@@ -213,52 +193,6 @@ def _warn_if_truncated(found: Scan, address: str) -> None:
             "touching them will raise TruncatedFileError"
         )
         warnings.warn(message, HSTCloudWarning, stacklevel=4)
-
-
-# --- Compressed files ------------------------------------------------------------------------------------------------
-
-
-def _inflated(store: Store, found: Scan, head: bytes) -> bytes:
-    """Read a compressed file whole and decompress it, within bounds."""
-    layout = found.layout
-    address = store.address(layout.key)
-    if layout.size > MAX_COMPRESSED:
-        message = (
-            f"{address} is compressed and has {layout.size} bytes: expected at most {MAX_COMPRESSED}. Download it."
-        )
-        raise FormatError(message, key=layout.key)
-    message = f"{address} is compressed and cannot be read in parts: all of its {layout.size} bytes are read"
-    warnings.warn(message, HSTCloudWarning, stacklevel=4)
-    rest = ByteRange(len(found.segments.run(0)), layout.size)
-    segments = found.segments + fetch(store, layout.key, [rest], etag=layout.etag)
-    try:
-        inflated = _decompressed(bytes(segments.run(0)), head)
-    except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
-        message = f"{address} cannot be decompressed: {error}"
-        raise FormatError(message, key=layout.key) from error
-    if len(inflated) > MAX_INFLATED:
-        message = f"{address} inflates to more than {MAX_INFLATED} bytes"
-        raise FormatError(message, key=layout.key)
-    return inflated
-
-
-def _decompressed(data: bytes, head: bytes) -> bytes:
-    """Decompress every member of `data`, to at most one byte more than is allowed."""
-    out = bytearray()
-    while data and len(out) <= MAX_INFLATED:  # members follow one another: RFC 1952, sec. 2.2
-        machine = _machine(head)
-        out += machine.decompress(data, MAX_INFLATED + 1 - len(out))
-        if not machine.eof and len(out) <= MAX_INFLATED:
-            early = "the compressed data end too early"
-            raise EOFError(early)
-        data = machine.unused_data if machine.unused_data.startswith(head[:2]) else b""
-    return bytes(out)
-
-
-def _machine(head: bytes) -> Any:  # the three have one shape and no common type
-    if head.startswith(b"\x1f\x8b"):
-        return zlib.decompressobj(wbits=31)
-    return bz2.BZ2Decompressor() if head.startswith(b"BZh") else lzma.LZMADecompressor()
 
 
 # --- Sections --------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from hst_cloud.values import Product
 
 __all__ = ["Verb", "estimate"]
 
-Verb: TypeAlias = Literal["download", "open", "headers", "cutouts", "spectra", "tables", "columns"]
+Verb: TypeAlias = Literal["download", "read", "open", "headers", "cutouts", "spectra", "tables", "columns"]
 """A verb that reads; of one product it takes what it takes of a list of one."""
 
 HEADLETS = 2 * 1024 * 1024
@@ -44,6 +44,9 @@ Data Handbook 1.3, STIS Data Handbook 1.2 (MAMAs in high resolution), COS Data H
 
 FINEST = {"j": 0.025, "i": 0.0395, "o": 0.0123, "n": 0.043, "u": 0.0455}
 """Arcseconds of a pixel of the finest detector, by the same letter, from the same books."""
+
+CONNECTIONS = 16
+"""Requests that a small file may be split into beyond those of its HDUs: more connections carry no more."""
 
 ELONGATED = 3
 """How many times wider than a square of as many pixels a drizzled image is thought to be at most."""
@@ -84,7 +87,7 @@ def estimate(
     products : Table, Row, Product, str, or a list that mixes them
         The files: see `hst_cloud.resolve`. Sizes are those of the table, as `hst_cloud.products` and ``resolve(...,
         verify=True)`` give them.
-    verb : {"download", "open", "headers", "cutouts", "spectra", "tables", "columns"}, optional
+    verb : {"download", "read", "open", "headers", "cutouts", "spectra", "tables", "columns"}, optional
         What is to be called. ``"open"`` is the headers alone, without what is touched later.
     centers, size : optional
         Of ``"cutouts"``: as that takes them.
@@ -97,7 +100,7 @@ def estimate(
         ``requests``, ``bytes``, and ``bound``, which says how the truth lies to them:
 
         ``exactly``
-            downloads, spectra of files of at most 8 MiB, and tables of files of at most 1 MiB.
+            downloads into an empty folder, spectra of files of at most 8 MiB, and tables of files of at most 1 MiB.
         ``about``
             headers: a primary header that is longer than usual takes a request more.
         ``at most``
@@ -116,7 +119,8 @@ def estimate(
 
     Notes
     -----
-    Requests: none. Requests that have to be sent again after a fault are not foreseen: `hst_cloud.budget` counts them.
+    Requests: none. What the index knows makes calls cheaper than is told. Requests that have to be sent again, after a
+    fault or because a file was replaced, are not foreseen: `hst_cloud.budget` counts them.
 
     Examples
     --------
@@ -149,6 +153,8 @@ def estimate(
             takes = [_whole(product) for product in known]
         case "open":
             takes = [_walk(product) for product in known]
+        case "read":
+            takes = [_read(product) for product in known]
         case _:
             takes = [_table(product, WHOLE if verb == "spectra" else SMALL) for product in known]
     counted = [
@@ -210,6 +216,14 @@ def _walk(product: Product) -> _Take:
     tail = HEADLETS if letter in {"j", "i"} else FIRST
     windows = apart * (USUAL + 2 * SLACK + NEXT // 4)
     return _Take(1 + apart, _within(block.size + windows + tail, product))
+
+
+def _read(product: Product) -> _Take | None:
+    if product.size is None or product.size <= SMALL:
+        return _table(product, SMALL)
+    # Each HDU is split over the connections that pay by itself.
+    walk, parts = _walk(product), math.ceil(product.size / PART)
+    return _Take(2 * walk.requests + parts + CONNECTIONS, product.size)
 
 
 def _table(product: Product, at_once: int) -> _Take | None:

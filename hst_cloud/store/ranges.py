@@ -7,15 +7,19 @@ ones are split over connections; and what lies far apart is asked for by itself,
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 
 import numpy as np
 
+from hst_cloud.errors import HSTCloudError
+from hst_cloud.store.drive import Job, run_many
 from hst_cloud.store.link import REQUEST, Link, as_link
-from hst_cloud.store.objects import Concurrent, Store
+from hst_cloud.store.objects import Concurrent, Piece, Store, one_version
+from hst_cloud.store.plan import Plan
 from hst_cloud.store.policy import S3
 from hst_cloud.values import ByteRange
 
@@ -28,6 +32,9 @@ of latency, each of which could have carried 300 kB in that time."""
 PART = 8 * 1024 * 1024
 """Bytes that one request carries at most: AWS, "Performance guidelines for Amazon S3", recommends 8 to 16 MB."""
 
+STREAMS = 16
+"""Large requests that the store has under way at a time: `hst_cloud.store.streams`."""
+
 MEMORY = 256 * 1024 * 1024
 """Bytes of the requests of one call, gaps included, above which no gap is read."""
 
@@ -38,6 +45,7 @@ def arrange(
     link: Link | None = None,
     in_flight: int = S3.in_flight,
     files: int = 1,
+    few: bool = False,
     memory: int = MEMORY,
 ) -> list[ByteRange]:
     """Return the requests that bring `ranges` soonest: one span, a few, or many, long ones split.
@@ -53,6 +61,8 @@ def arrange(
     files : int, optional
         Objects that are read like this at the same time: they share the link and the requests in flight, so that the
         more there are, the less a split gains and the less a gap may cost.
+    few : bool, optional
+        Split nothing of at most 8 MiB: the fewest requests, although more of them were sooner done.
     memory : int, optional
         Bytes of the requests, gaps included. No gap is read that leads beyond it.
 
@@ -74,7 +84,7 @@ def arrange(
     choices = []
     for runs in candidates:
         size = sum(run.size for run in runs)
-        part = min(PART, -(-size // _useful(size, link, in_flight, files)))
+        part = PART if few else min(PART, -(-size // _useful(size, link, in_flight, files)))
         choices.append([piece for run in runs for piece in split(run, part=PART)])
         choices.append([piece for run in runs for piece in split(run, part=_near(run.size, part))])
     return min(choices, key=lambda requests: link.seconds(requests, in_flight=in_flight, files=files))
@@ -149,6 +159,11 @@ class Segments:
         """Bytes held."""
         return sum(len(data) for _, data in self._parts)
 
+    @property
+    def ranges(self) -> list[ByteRange]:
+        """Which bytes are held: sorted, and none touches another."""
+        return [ByteRange(start, start + len(data)) for start, data in self._parts]
+
     def find(self, start: int, stop: int) -> memoryview | None:
         """Return the bytes ``[start, stop)``, or None unless all of them are held."""
         at = bisect_right(self._starts, start) - 1
@@ -192,6 +207,7 @@ def fetch(
     held: Segments | None = None,
     link: Link | None = None,
     in_flight: int = S3.in_flight,
+    few: bool = False,
 ) -> Segments:
     """Read `ranges` of one version of an object in one batch: one round trip.
 
@@ -212,6 +228,8 @@ def fetch(
         What the requests are arranged for.
     in_flight : int, optional
         Requests in flight at a time that they are arranged for.
+    few : bool, optional
+        As for `arrange`.
 
     Notes
     -----
@@ -222,7 +240,8 @@ def fetch(
     known = [(wanted, held.run(wanted.start)[: wanted.size]) for wanted in ranges if wanted.size > 0]
     parts: list[tuple[int, bytes | memoryview]] = [(wanted.start, have) for wanted, have in known]
     ends = {start + len(have): have for start, have in sorted(parts, key=lambda part: len(part[1]))}
-    asks = arrange([ByteRange(w.start + len(have), w.stop) for w, have in known], link=link, in_flight=in_flight)
+    missing = [ByteRange(wanted.start + len(have), wanted.stop) for wanted, have in known]
+    asks = arrange(missing, link=link, in_flight=in_flight, few=few)
     places: list[memoryview | None] = []
     runs: list[tuple[list[ByteRange], memoryview | None, int]] = []
     for run in _runs(asks):
@@ -252,39 +271,73 @@ def fill(
     etag: str | None,
     link: Link | None = None,
     in_flight: int = S3.in_flight,
-) -> list[int]:
+) -> Generator[tuple[int, int]]:
     """Read ranges of one version of an object into buffers of their sizes, with all connections at work.
 
     Parameters
     ----------
-    store, key, etag, link, in_flight
+    store, key, etag, link
         As in `fetch`.
     wanted : sequence of (ByteRange, memoryview)
         What to read, and the writable bytes that it is received into, such as
         ``memoryview(numpy.empty(shape, ">f4")).cast("B")``. Nothing is joined: gaps are not read.
+    in_flight : int, optional
+        Requests in flight at a time, as for `hst_cloud.store.drive.run_many`.
 
-    Returns
-    -------
-    list of int
-        Bytes that came for each: fewer than wanted where the object ends earlier.
+    Yields
+    ------
+    position : int
+        Which of `wanted` has come, while others are under way.
+    size : int
+        Bytes that came: fewer than wanted where the object ends earlier.
+
+    Raises
+    ------
+    StoreError
+        As `Store.read` does. The buffers then hold anything. With no `etag`, that they are of one version is told
+        at the end.
 
     Notes
     -----
-    Requests: one for each range, and more for a long one, none of more than 8 MiB. After a failure the buffers hold
-    anything.
+    Requests: one for each range, and more for a long one, none of more than 8 MiB.
     """
-    link = as_link(link)
     size = sum(where.size for where, _ in wanted)
-    part = min(PART, max(1, -(-size // _useful(size, link, in_flight, 1))))
-    parts = [split(where, part=_near(where.size, part)) if where.size else [] for where, _ in wanted]
-    asks = [ask for asks in parts for ask in asks]
-    places = [
-        place[ask.start - where.start : ask.stop - where.start]
-        for (where, place), asks in zip(wanted, parts, strict=True)
-        for ask in asks
+    count = max(_useful(size, as_link(link), in_flight, 1), -(-size // PART))
+    # As many as fit into whole turns of the store's threads: else most of these are idle in the last one.
+    turns = -(-count // STREAMS)
+    part = max(1, -(-size // (count if turns == 1 else turns * STREAMS)))
+    asks = [split(where, part=_near(where.size, part)) if where.size > 0 else [] for where, _ in wanted]
+    some = [position for position, parts in enumerate(asks) if parts]
+    yield from ((position, 0) for position, parts in enumerate(asks) if not parts)
+    # Of what a thread reads, a batch is a batch of the store's own; what the loop reads is all sent at once anyway.
+    batches = [[position] for position in some] if isinstance(store, Concurrent) else [some] * bool(some)
+    jobs = [
+        Job(
+            key,
+            _answers([ask for position in batch for ask in asks[position]]),
+            etag,
+            [place for position in batch for place in _places(*wanted[position], asks[position])],
+        )
+        for batch in batches
     ]
-    came = iter(_receive(store, key, asks, places, etag))
-    return [sum(len(next(came)) for _ in asks) for asks in parts]
+    first: list[Piece] = []
+    with contextlib.closing(run_many(store, jobs, in_flight=in_flight)) as results:  # type: ignore[type-var, arg-type]
+        for at, result in results:
+            if isinstance(result, HSTCloudError):
+                raise result
+            first.append(result[0])
+            came = iter(result)
+            for position in batches[at]:
+                yield position, sum(len(next(came).data) for _ in asks[position])
+    one_version(key, first, store.address(key))
+
+
+def _places(where: ByteRange, place: memoryview, asks: Iterable[ByteRange]) -> list[memoryview]:
+    return [place[ask.start - where.start : ask.stop - where.start] for ask in asks]
+
+
+def _answers(asks: Sequence[ByteRange]) -> Plan[ByteRange, Piece, Sequence[Piece]]:
+    return (yield asks)
 
 
 def unwritten(size: int) -> memoryview:

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import fsspec
 import pytest
+from astropy.table import Table
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -154,26 +155,26 @@ def test_what_comes_of_a_broken_body_leaves_room_for_the_rest(scripted):
     assert budget.spent.bytes == 1000
 
 
-def test_an_error_s_body_is_not_read_beyond_the_limit(scripted):
-    """A server that explains itself at length spends nobody's budget."""
-    with scripted.Server(scripted.error(404, "NoSuchKey", "x" * 50_000)) as server:
+def test_the_bodies_of_errors_count(scripted):
+    """What a server says instead of the bytes takes their place; no more is set aside when all have ended."""
+    with scripted.Server(scripted.error(404, "NoSuchKey", "x" * 500)) as server:
         store = HTTPStore(server.root, policy=QUICK)
-        with pytest.raises(FileNotFoundError), hst.budget(bytes=1200) as budget:
+        with pytest.raises(FileNotFoundError), hst.budget(bytes=1000) as budget:
             store.read("k", [ByteRange(0, 1000)])
-    assert budget.spent.bytes <= 1200
+    assert 500 < budget.spent.bytes == store.traffic.bytes <= 1000
     assert budget._account.held == [0, 0, 0.0]
 
 
 def test_listings_are_limited(scripted):
-    """Nobody knows how long a page is: it is read as far as the budget goes."""
+    """Nobody knows how long a page is: as much is set aside as one usually has, and what it had not, given back."""
     with scripted.Server(scripted.page(*[f"p{n}" for n in range(100)])) as server:
         store = HTTPStore(server.root, policy=QUICK)
-        with hst.budget(bytes=20_000, requests=1) as budget:
-            assert len(store.listings(["p"])[0]) == 100
+        with hst.budget(bytes=550_000, requests=2) as budget:
+            assert [len(found) for found in store.listings(["p", "p"])] == [100, 100]
         assert 1000 < budget.spent.bytes == store.traffic.bytes < 20_000
-        with pytest.raises(BudgetExceededError, match="cannot be told before"), hst.budget(bytes=1000) as budget:
+        with pytest.raises(BudgetExceededError, match="up to 524,288 bytes"), hst.budget(bytes=500_000) as budget:
             store.listings(["p"])
-        assert budget.spent.bytes == 1000
+        assert budget.spent.requests == 0
         with pytest.raises(BudgetExceededError), hst.budget(requests=3) as budget:
             store.listings(["p"] * 9)
         assert budget.spent.requests <= 3
@@ -337,6 +338,33 @@ def test_a_budget_is_spent_for_all_products(tmp_path):
         assert len(archive.requests) <= 9
         with pytest.raises(BudgetExceededError, match="It was not sent"), hst.budget(requests=0):
             hst.open(files[0])
+
+
+def test_a_download_that_spends_its_budget_leaves_a_manifest(tmp_path):
+    """It tells what is there and what is not, and what has come is not downloaded again."""
+    make_demo_archive(tmp_path / "archive", scale=16, instruments=["ACS", "COS"])
+    with LocalArchive(tmp_path / "archive") as archive:
+        files = hst.resolve(
+            [
+                path.name
+                for path in sorted((tmp_path / "archive").rglob("*.fits"))
+                if path.name[9:13] in {"_raw", "_flc"}
+            ],
+            verify=True,
+        )
+        total = int(files["size"].sum())
+        archive.forget()
+        with pytest.raises(BudgetExceededError), hst.budget(bytes=total // 2) as budget:
+            hst.download(files, tmp_path / "work", in_flight=1)
+        assert sum(request.bytes for request in archive.requests) == budget.spent.bytes <= total // 2
+        left = tmp_path / "work" / "manifest.ecsv"
+        statuses = Table.read(left)["status"].tolist()
+        assert 0 < statuses.count("downloaded") < len(files)
+        archive.forget()
+        with hst.budget(bytes=total - budget.spent.bytes):
+            done = hst.download(left, tmp_path / "work")
+        assert set(done["status"]) == {"downloaded", "present"}
+        assert sum(request.bytes for request in archive.requests) == total - budget.spent.bytes
 
 
 def test_mast_counts(tmp_path):

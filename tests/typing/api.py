@@ -24,10 +24,16 @@ def names_are_products(product: hst.Product, store: Store) -> None:
     assert_type(product.status, Status)
     hst.open(product)
     hst.open("jbqf03gjq_flc.fits", store=store, source="mast")
-    hst.open("jbqf03gjq_flc.fits", store=Path("/data"))
+    hst.open("jbqf03gjq_flc.fits", store=Path("/data"), index=False)
     hst.open("jbqf03gjq_flc.fits", source="ftp")  # type: ignore[arg-type]  # a closed set
     hst.open("jbqf03gjq_flc.fits", store, "mast")  # type: ignore[call-arg]  # keyword only
     product.key = "hst/public/k"  # type: ignore[misc]  # frozen
+
+
+def a_whole_file(product: hst.Product, store: Store) -> None:
+    hst.read(product, store=store, hdus=["SCI", ("DQ", 1), 0], index=True, in_flight=16)
+    hst.read("jbqf03gjq_flc.fits", hdus="SCI")
+    hst.read(product, "SCI")  # type: ignore[call-arg]  # keyword only
 
 
 def progress_is_a_callable_of_messages(watch: Callable[[Progress], None]) -> None:
@@ -43,11 +49,18 @@ def cost_is_visible(product: hst.Product) -> None:
     assert_type(estimate.requests, int)
     assert_type(estimate.bound, Literal["exactly", "about", "at most"])
     assert_type([path.usd for path in estimate.paths], list[float])
-    hst.estimate(product, "read")  # type: ignore[arg-type]  # a closed set
+    hst.estimate(product, "peek")  # type: ignore[arg-type]  # a closed set
     with hst.budget(requests=3, bytes="2 GB", usd=1, seconds="10 min") as budget:
         assert_type(budget.spent.bytes, int)
     hst.budget(dollars=1)  # type: ignore[call-arg]  # a misspelled limit is no limit
     assert_type(hst.where().in_region, bool | None)
+
+
+def downloads_go_into_folders(folder: Path, watch: Callable[[Progress], None]) -> None:
+    hst.download(["jbqf03gjq_flc.fits"], folder, layout="nested", overwrite=True, progress=watch)
+    hst.download(folder / "manifest.ecsv", "work", manifest=None, on_error="raise")
+    hst.download("jbqf03gjq_flc.fits", folder, layout="deep")  # type: ignore[arg-type]  # a closed set
+    hst.download("jbqf03gjq_flc.fits")  # type: ignore[call-arg]  # where to?
 
 
 def errors_carry_facts(error: hst.errors.HSTCloudError) -> None:
