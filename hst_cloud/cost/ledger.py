@@ -29,7 +29,7 @@ from hst_cloud.cost.limits import Limits, Spent, amount, ceilings, dollars
 from hst_cloud.cost.prices import Payer, Tariff, rates
 from hst_cloud.cost.whereabouts import known_path
 from hst_cloud.errors import AccessDeniedError, BudgetExceededError
-from hst_cloud.settings import PUBLIC, nat_known
+from hst_cloud.settings import PUBLIC, budget_text, nat_known
 
 __all__ = [
     "Account",
@@ -151,7 +151,9 @@ class Ledger:
         self.journal = Journal()
 
     def accounts(self) -> tuple[Account, ...]:
-        """Return all budgets that are in force here."""
+        """Return all budgets that are in force here; as a rule none, which is to cost nothing."""
+        if not budget_text():
+            return _open.get()
         self.ceiling.limits = ceilings()
         return (*_open.get(), self.ceiling)
 
@@ -226,7 +228,7 @@ class Receipt:
     @property
     def seconds(self) -> float:
         """Seconds until the first budget's time is up, never none at all, which engines take for no limit."""
-        return max(0.001, min(account.left for account in self._accounts))
+        return max(0.001, min((account.left for account in self._accounts), default=math.inf))
 
     def got(self, size: int) -> None:
         """Note that so many bytes have come in.
@@ -246,7 +248,7 @@ class Receipt:
         wanted = self.bytes + most
         if wanted > self._granted:
             with ledger().lock:
-                left = min(account.room(0, self._tariff, held=True) for account in self._accounts)
+                left = min((a.room(0, self._tariff, held=True) for a in self._accounts), default=math.inf)
                 more = min(wanted - self._granted, max(0, math.floor(min(left, wanted))))
                 for account in self._accounts:
                     account.hold(0, more, self._tariff)
@@ -290,7 +292,7 @@ def ask(source: Source, *, size: int | None, requests: int = 1, what: str = "") 
         accounts = book.accounts()
         step = _Step(source, requests, 1 if size is None else size, _tariff(source, accounts), what, size is not None)
         _check(accounts, step)
-        room = min(account.room(requests, step.tariff, held=True) for account in accounts)
+        room = min((account.room(requests, step.tariff, held=True) for account in accounts), default=math.inf)
         if room < step.size:
             return None
         granted = math.floor(min(room, USUAL)) if size is None else size
@@ -301,10 +303,10 @@ def ask(source: Source, *, size: int | None, requests: int = 1, what: str = "") 
 
 def allow(source: Source, *, requests: int, size: int, what: str = "") -> None:
     """Raise as `ask` does if all of a batch would pass a budget; nothing is set aside."""
-    book = ledger()
-    with book.lock:
-        accounts = book.accounts()
-        _check(accounts, _Step(source, requests, size, _tariff(source, accounts), what))
+    accounts = ledger().accounts()
+    if accounts or source.payer == "reader":
+        with ledger().lock:
+            _check(accounts, _Step(source, requests, size, _tariff(source, accounts), what))
 
 
 async def admitted(source: Source, *, size: int | None, what: str = "") -> Receipt:
@@ -333,7 +335,7 @@ class _Step(NamedTuple):
 
 
 def _tariff(source: Source, accounts: tuple[Account, ...]) -> Tariff:
-    if source.payer == "nobody" or (len(accounts) == 1 and accounts[0].limits.usd is None):  # nobody wants to know
+    if source.payer == "nobody" or not accounts:  # nobody wants to know
         return Tariff()
     return rates(source.payer, known_path(), nat=nat_known()).most
 
