@@ -23,6 +23,7 @@
     ├── FormatError(ValueError)                    the bytes are no FITS file
     │   └── TruncatedFileError(EOFError)               data beyond the end of the object was touched
     ├── OutsideImageError(ValueError)              a cutout shares no pixel with the image
+    ├── BudgetExceededError(RuntimeError)          the next request would pass a budget; it was not sent
     └── MissingExtraError(ImportError)             an optional dependency is not installed
 
     HSTCloudWarning(AstropyUserWarning)
@@ -41,6 +42,7 @@ __all__ = [
     "ArchiveAnswerError",
     "ArchiveError",
     "ArchiveUnavailableError",
+    "BudgetExceededError",
     "CorruptFileError",
     "DiskSpaceError",
     "FileConflictError",
@@ -176,6 +178,10 @@ class TruncatedFileError(FormatError, EOFError):
 
 class OutsideImageError(HSTCloudError, ValueError):
     """A cutout shares no pixel with the image; the message says how far outside it lies."""
+
+
+class BudgetExceededError(HSTCloudError, RuntimeError):
+    """The next request would pass a budget and was not sent: see what was spent, and what it would take."""
 
 
 class MissingExtraError(HSTCloudError, ImportError):

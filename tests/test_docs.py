@@ -18,6 +18,7 @@ import pytest
 import hst_cloud as hst
 from hst_cloud import settings
 from hst_cloud.archive.instruments import INSTRUMENTS
+from hst_cloud.cost.prices import price_list
 from hst_cloud.testing import LocalArchive, make_demo_archive
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -141,6 +142,20 @@ def test_the_table_of_suffixes_is_made_from_the_code(tmp_path, monkeypatch):
         assert f"\n{instrument.name}\n---" in f"\n{text}"
         for suffix in instrument.suffixes:
             assert f"``{suffix.name}``\n     - {suffix.kind}\n     - {suffix.level}\n     - {suffix.meaning}" in text
+
+
+def test_the_table_of_prices_is_made_from_the_data(tmp_path, monkeypatch):
+    """The reference shows every price, its day, its payer and its source."""
+    pytest.importorskip("numpydoc")
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    importlib.import_module("conf").prices(tmp_path)
+    text = (tmp_path / "prices.inc").read_text(encoding="utf-8")
+    assert f"As of {price_list().as_of}" in text
+    for price in price_list().prices:
+        assert (
+            f"``{price.name}``\n     - {price.what}\n     - {price.usd:g} for {price.per}\n     - {price.payer}" in text
+        )
+        assert price.source in text
 
 
 def test_the_makefile_lists_its_targets():

@@ -8,6 +8,8 @@ the memory, and a slow disk slows the requests down.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import queue
 import threading
 import time
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Generic, TypeAlias, TypeVar
 
-from hst_cloud.errors import HSTCloudError
+from hst_cloud.errors import BudgetExceededError, HSTCloudError
 from hst_cloud.store import loop
 from hst_cloud.store.objects import Concurrent, Piece, Store
 from hst_cloud.store.ranges import PART, unwritten
@@ -126,7 +128,7 @@ def run_steps(
         How many steps are taken at a time.
     call_off : callable
         Makes steps that wait end soon; it is called when the caller stops iterating, is interrupted, or anything but
-        an `HSTCloudError` is raised.
+        an `HSTCloudError` is raised; that a budget is spent ends all.
     idle : callable, optional
         Called, on the caller's thread, after every step and several times a second.
     """
@@ -135,7 +137,8 @@ def run_steps(
     try:
         while True:
             while work.busy < threads and (pair := work.next()) is not None:
-                pool.submit(work.take, *pair)
+                context = contextvars.copy_context()  # which holds the caller's budgets
+                pool.submit(functools.partial(context.run, work.take, *pair))
             if work.over:
                 return
             idle()
@@ -197,7 +200,7 @@ class _Work(Generic[T]):
         self.busy -= 1
         item.left -= 1
         if isinstance(result, BaseException):
-            if not isinstance(result, HSTCloudError):
+            if not isinstance(result, HSTCloudError) or isinstance(result, BudgetExceededError):
                 raise result
             item.trouble = item.trouble or result
             before = len(self._ready)

@@ -201,7 +201,8 @@ class Transfer:
                 return []
             piece = None
             if self._etag is None or self._size is None:
-                piece = self._read(ByteRange(0, PART), self._etag)
+                # No more than the row says there is, which a budget would set aside.
+                piece = self._read(ByteRange(0, min(PART, self.product.size or PART)), self._etag)
                 self._etag, self._size = piece.etag, piece.size
             origin = Origin(key=self.product.key, etag=self._etag, size=self._size)
             if piece is not None and self._size > self.need:  # more than the product's row says
@@ -212,7 +213,8 @@ class Transfer:
                 message = f"another process is downloading {self._final}"
                 raise _BusyError(message)
             remove_leftovers(path for path in self._earlier() if path != self._part.path)
-            if piece is not None and origin.count and 0 not in self._part.held:
+            whole = piece is not None and len(piece.data) == min(PART, self._size)  # else the row said too little
+            if piece is not None and whole and origin.count and 0 not in self._part.held:
                 self._write(0, piece)
                 self._part.held.add(0)
             steps = [functools.partial(self._bring, number) for number in missing(origin, self._part.held)]

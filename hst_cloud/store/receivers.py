@@ -14,6 +14,9 @@ __all__ = ["ERROR_SIZE", "Page", "Part"]
 ERROR_SIZE = 64 * 1024
 """Bytes of an answer without the bytes asked for that are looked at: S3's errors have some hundreds."""
 
+USUAL_PAGE = 512 * 1024
+"""Bytes that a page of a listing may have: 1,000 keys of the archive with their other fields take 300 to 400 kB."""
+
 
 class Page:
     """An answer that is read whole, or to `most` bytes at least if it has more."""
@@ -43,6 +46,11 @@ class Page:
         """Never called."""
 
     @property
+    def expected(self) -> int:
+        """Bytes that may come: of a page, as many as are usual."""
+        return USUAL_PAGE
+
+    @property
     def answer(self) -> Answer:
         """What was read."""
         return Answer(self.status, self.headers, bytes(self._body[: self._most]))
@@ -55,6 +63,11 @@ class Part(Page):
         super().__init__(ERROR_SIZE)
         self._range = body
         self._missing = 0
+
+    @property
+    def expected(self) -> int:
+        """Bytes of the range that are still to come."""
+        return self._range.missing
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the status and the headers.

@@ -136,6 +136,11 @@ class Body:
     etag: str | None = None
     """The version that the last answer named."""
 
+    @property
+    def missing(self) -> int:
+        """Bytes that are still to come."""
+        return self.wanted.size - self.got
+
     def headers(self) -> dict[str, str]:
         """Return the headers of the next request: for what is missing, of the version that the rest is of."""
         if not _strong(self.pinned or self.etag):
