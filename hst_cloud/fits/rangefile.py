@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from hst_cloud.errors import ObjectChangedError, ObjectNotFoundError, TruncatedFileError
 from hst_cloud.fits.layout import FIRST, Scan
+from hst_cloud.fits.pixels import Image, image_of
 from hst_cloud.store.objects import Store
 from hst_cloud.store.ranges import Segments, fetch
 from hst_cloud.values import ByteRange
@@ -103,17 +104,24 @@ class RangeFile(io.RawIOBase):
             if view is not None:
                 return bytes(view)
         if not self.opening:
-            view = self._read_ahead([wanted]).find(*wanted)
+            view = self.fetch([wanted]).find(*wanted)
             assert view is not None
             return bytes(view)
         # The walk stopped here, but astropy reads on, block by block: keep what comes.
         page = ByteRange(wanted.start, min(self.layout.size, max(wanted.stop, wanted.start + FIRST)))
-        self._held += self._read_ahead([page])
+        self._held += self.fetch([page])
         view = self._held.find(*wanted)
         assert view is not None
         return bytes(view)
 
-    def _read_ahead(self, ranges: Sequence[ByteRange]) -> Segments:
+    def image(self, start: int) -> Image | None:
+        """Return how the image is stored whose header begins at `start`; None if that is none, or has blank pixels."""
+        extent = next((hdu for hdu in self.layout.hdus if hdu.header.start == start), None)
+        header = None if extent is None else self._held.find(*extent.header)
+        found = None if extent is None or header is None else image_of(header, extent)
+        return found if found is not None and found.value is None and found.blank is None else None
+
+    def fetch(self, ranges: Sequence[ByteRange]) -> Segments:
         """Read what is not in memory of `ranges` in one batch, and return all of it."""
         try:
             return fetch(self._store, self.layout.key, ranges, etag=self.layout.etag, held=self._held, few=self._few)
@@ -140,7 +148,7 @@ class RangeFile(io.RawIOBase):
         inside = [r for r in ranges if r.stop <= self.layout.size]
         missing = [r for r in inside if self._held.find(*r) is None and before.find(*r) is None]
         if missing:
-            self._here.ahead = before + self._read_ahead(missing)
+            self._here.ahead = before + self.fetch(missing)
         try:
             yield
         finally:
