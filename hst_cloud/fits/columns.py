@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from hst_cloud.errors import FormatError, QueryError
 from hst_cloud.fits.layout import BLOCK, HDUExtent
-from hst_cloud.store.ranges import Segments
+from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
 __all__ = ["Field", "Form", "TableRead", "decode", "form_of", "nulls", "row_count"]

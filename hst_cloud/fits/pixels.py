@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hst_cloud.errors import FormatError
 from hst_cloud.fits.structure import Cards, HDUExtent
-from hst_cloud.store.ranges import Segments
+from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
 __all__ = ["STORED", "Box", "Image", "box_array", "box_ranges", "image_of", "scaled"]

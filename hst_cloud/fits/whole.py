@@ -18,7 +18,8 @@ from hst_cloud.fits.predict import SMALL, without
 from hst_cloud.store.link import Link
 from hst_cloud.store.objects import Piece, Store
 from hst_cloud.store.plan import Plan
-from hst_cloud.store.ranges import Segments, arrange, fill
+from hst_cloud.store.ranges import arrange, fill
+from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
 __all__ = ["WHOLE", "receive", "walk_or_all"]

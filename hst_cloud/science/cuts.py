@@ -21,7 +21,8 @@ from hst_cloud.science.flags import BitFlags
 from hst_cloud.store.link import Link
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
-from hst_cloud.store.ranges import Segments, arrange, coalesce
+from hst_cloud.store.ranges import arrange, coalesce
+from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
 __all__ = ["Array", "Cut", "Outcome", "Wanted", "cuts", "glimpse"]

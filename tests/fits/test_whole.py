@@ -18,7 +18,8 @@ from hst_cloud.store.adapters import FolderStore, as_store
 from hst_cloud.store.link import FAR_AWAY, IN_REGION
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import drive
-from hst_cloud.store.ranges import PART, Segments
+from hst_cloud.store.ranges import PART
+from hst_cloud.store.segments import Segments
 from hst_cloud.testing import LocalArchive
 from hst_cloud.testing.demo.imaging import acs_wfc_flc
 from hst_cloud.values import ByteRange

@@ -13,7 +13,8 @@ from support import RecordingStore
 from hst_cloud.errors import QueryError
 from hst_cloud.store.link import FAR_AWAY, IN_REGION, Link, as_link
 from hst_cloud.store.objects import HTTPStore
-from hst_cloud.store.ranges import PART, Segments, arrange, coalesce, fetch, fill, split
+from hst_cloud.store.ranges import PART, arrange, coalesce, fetch, fill, split
+from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
 RANGES = st.lists(st.builds(lambda a, n: ByteRange(a, a + n), st.integers(0, 5000), st.integers(0, 300)), max_size=30)
