@@ -275,7 +275,7 @@ class _Connection(asyncio.Protocol):
         while (part := self._rest) is not None:
             while part.start < part.stop:
                 size = self._allowed(part.stop - part.start)
-                if size == 0:
+                if size == 0 or transport.is_closing():  # the client went away
                     return
                 data = part.file.read(part.start, size)
                 if not data:  # the file has become shorter than it was: what was promised cannot be sent
