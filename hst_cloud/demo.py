@@ -205,7 +205,7 @@ def run(job: Job, folder: str | Path, *, pixels: int = 1000, progress: Watcher |
         raise NotInCloudError(message)
     row = held[0]
     meter = Meter()
-    with open_product(row, store=meter) as hdul:
+    with open_product(row, store=meter, index=False) as hdul:
         figure = plots.quicklook(hdul, pixels=pixels, name=str(row["productFilename"]))
         names = tuple(hdu.name or "PRIMARY" for hdu in hdul)
     picture = Path(folder) / f"{str(row['productFilename']).partition('.')[0]}.png"

@@ -3,8 +3,10 @@
 ===================== ==================================================================================
 variable              meaning
 ===================== ==================================================================================
-HST_CLOUD_CACHE       folder for what is remembered between runs, best on a local disk; ``off`` or empty for
-                      none; by default ``hst_cloud`` in ``XDG_CACHE_HOME``, or else in ``~/.cache``
+HST_CLOUD_CACHE       folder for what is remembered between runs: the layouts and headers of files that were
+                      read, 1 GiB at most. Best on a local disk; ``off`` or empty for none. By default
+                      ``hst_cloud`` in ``XDG_CACHE_HOME``, or else in ``~/.cache``, for archives beyond this
+                      machine; a folder that is named is for those that are served on it, too
 HST_CLOUD_ENDPOINT    root address of another archive that speaks both S3 (path style, bucket
                       ``stpubdata``) and MAST, such as a running `hst_cloud.testing.LocalArchive`
 HST_CLOUD_LINK        where this machine is, seen from the bucket: ``region``, the default, or ``far``
@@ -82,14 +84,16 @@ def link_name() -> Literal["region", "far"]:
     raise QueryError(message)
 
 
-def cache_folder() -> Path | None:
+def cache_folder(*, named: bool = False) -> Path | None:
     """Return the folder that ``HST_CLOUD_CACHE`` names, or else the user's own; None where there is to be none.
 
-    The folder need not exist.
+    The folder need not exist. With `named`, it is the one that the variable names or none.
     """
-    named = os.environ.get("HST_CLOUD_CACHE")
-    if named is not None:
-        return None if named.strip().lower() in {"", "off"} else Path(named).expanduser().absolute()
+    name = os.environ.get("HST_CLOUD_CACHE")
+    if name is not None:
+        return None if name.strip().lower() in {"", "off"} else Path(name).expanduser().absolute()
+    if named:
+        return None
     # XDG Base Directory Specification 0.8: a relative path is to be ignored.
     shared = os.environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(shared):  # noqa: PTH117  # an empty Path would be the working folder

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support import SHARED_DATA
 
+from hst_cloud.fits.predict import siblings
+
 # A busy machine is slow now and then; what an example gives does not depend on it.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # Larger by orders of magnitude, for a night: make test ARGS="--hypothesis-profile soak tests/faults".
@@ -57,6 +59,16 @@ def _scrubbed_environment(monkeypatch, request):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("COLUMNS", "120")  # of the terminal, whatever that of the workers or of the person is
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered(_scrubbed_environment, monkeypatch):
+    """Write nothing into the home folder, and let a test's requests not depend on what was read before it.
+
+    Tests of the index name a folder of their own.
+    """
+    monkeypatch.setenv("HST_CLOUD_CACHE", "off")
+    siblings.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import itertools
 from astropy.io import fits
 
 from hst_cloud.fits.layout import scan
-from hst_cloud.fits.structure import BLOCK, cards_of, extent, header_stop, integer
+from hst_cloud.fits.structure import BLOCK, Cards, extent, header_stop
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import drive
 
@@ -28,7 +28,7 @@ class Sparse:
             header = content[at : at + length]
             small = extent(header, at)
             data = content[at + length : small.stop]
-            axes = integer(cards_of(header), "NAXIS")
+            axes = Cards(header).integer("NAXIS")
             if (small.name, small.ver) in constant:
                 header, data = edited(header, NAXIS=0), b""
             elif shape is not None and small.name in IMAGES:

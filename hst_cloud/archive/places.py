@@ -7,10 +7,10 @@ and ``reason`` that every row of products carries.
 from __future__ import annotations
 
 from hst_cloud.archive.names import Collection, key_of, parse_filename, parse_uri
-from hst_cloud.errors import ProductNameError
-from hst_cloud.values import Status
+from hst_cloud.errors import NotInCloudError, ProductNameError
+from hst_cloud.values import Product, Status
 
-__all__ = ["collection_of", "place"]
+__all__ = ["collection_of", "place", "placed"]
 
 _MAKERS = {
     "HAP": "a Hubble Advanced Product",
@@ -79,3 +79,33 @@ def place(uri: str, obs_id: str = "", rights: str = "", collection: Collection =
         reason = f"the name of {name.filename} does not tell in which exposure's folder it lies; its obs_id would"
         return "", "unverified", reason
     return "", "unverified", f"{name.filename or uri[:120]!r} is no pipeline product of HST, so no rule tells its key"
+
+
+def placed(product: Product) -> Product:
+    """Return `product` if it is one file with a place in the bucket.
+
+    Raises
+    ------
+    NotInCloudError
+        It is an observation with several files, or its place is not known.
+    ProductNameError
+        It is what could not be read as a product.
+    """
+    if product.key.endswith("/"):
+        message = (
+            f"{product.obs_id} names an observation with several files: expected one file, such as "
+            f"'{product.obs_id}_raw.fits'. hst_cloud.products lists them."
+        )
+        raise NotInCloudError(message, key=product.key)
+    if product.key:
+        return product
+    if not product.filename and product.uri is None:
+        raise ProductNameError(product.reason)
+    advice = (
+        "hst_cloud.open(..., source='mast') reads it from MAST."
+        if product.status == "not_mirrored"
+        else "hst_cloud.resolve(..., verify=True) looks for it in the bucket's listing."
+    )
+    name = product.filename or product.uri
+    message = f"{name} has no known place in the bucket: {product.reason}. {advice}"
+    raise NotInCloudError(message, uri=product.uri)

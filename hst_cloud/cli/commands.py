@@ -315,7 +315,7 @@ def _headers(product: str | Row, source: Literal["bucket", "mast"]) -> list[dict
     """Return one record for each HDU of a product."""
     meter = Meter()
     known = as_product(product)
-    with hst.open(product, store=meter, source=source) as hdul:
+    with hst.open(product, store=meter, source=source, index=False) as hdul:  # it tells what is there now
         whole: dict[str, Value] = {
             "productFilename": known.filename,
             "key": known.key or None,

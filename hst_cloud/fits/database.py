@@ -86,7 +86,7 @@ class Database:
                 try:
                     connection = self._connected()
                     return None if connection is None else work(connection)
-                except (sqlite3.Error, OSError) as error:
+                except (sqlite3.Error, OSError, UnicodeError) as error:  # what SQLite says of damage may be no text
                     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
                     if code & 0xFF in _BUSY:
                         return None

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from hst_cloud.errors import FormatError, QueryError, TruncatedFileError
+from hst_cloud.fits.layout import Scan
 from hst_cloud.fits.predict import FIRST, FIRST_DRIZZLED, Guess, windows
-from hst_cloud.fits.structure import HDUExtent, extent, header_stop, plausible
+from hst_cloud.fits.structure import HDUExtent, Layout, extent, header_stop, plausible
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
 from hst_cloud.store.ranges import Segments
 from hst_cloud.values import ByteRange
 
-__all__ = ["HDULike", "HDUName", "Kin", "as_hdu", "header_blocks"]
+__all__ = ["HDULike", "HDUName", "Kin", "as_hdu", "blocks_in", "header_blocks", "kind_of"]
 
 PRIMARY = 32 * 1024
 """Bytes that hold the primary headers of HST's files: 285 cards of an ACS flc take 23 kB, 360 of an spt 29 kB.
@@ -102,7 +103,19 @@ def as_hdu(like: HDULike) -> HDUName:
     raise QueryError(message)
 
 
-def header_blocks(key: str, wanted: Sequence[HDUName], kin: Kin) -> Plan[ByteRange, Piece, list[bytes | None]]:
+def blocks_in(found: Scan, wanted: Sequence[HDUName]) -> list[bytes | None] | None:
+    """Return the headers of some HDUs of a file that was walked; None if the walk may have missed one of them."""
+    layout = found.layout
+    if layout.missing:
+        return None
+    places = [next((hdu for i, hdu in enumerate(layout.hdus) if name.means(i, hdu)), None) for name in wanted]
+    views = [None if hdu is None else found.segments.find(*hdu.header) for hdu in places]
+    return [None if view is None else bytes(view) for view in views]
+
+
+def header_blocks(
+    key: str, wanted: Sequence[HDUName], kin: Kin, sibling: Layout | None = None
+) -> Plan[ByteRange, Piece, list[bytes | None]]:
     """Read the headers of some HDUs.
 
     Parameters
@@ -113,6 +126,8 @@ def header_blocks(key: str, wanted: Sequence[HDUName], kin: Kin) -> Plan[ByteRan
         Which HDUs.
     kin : Kin
         What other files of the call were like; what this one is like is added.
+    sibling : Layout, optional
+        What this one may be like as long as `kin` knows of none.
 
     Returns
     -------
@@ -132,8 +147,9 @@ def header_blocks(key: str, wanted: Sequence[HDUName], kin: Kin) -> Plan[ByteRan
     most files for the first extension's. Else one more for each HDU up to the last one that is wanted, all of them in
     the first round trip if another file of its kind was read before. To find that there is no such HDU, all are read.
     """
-    kind = _kind(key)
-    asked = _first(key, wanted, kin.get(kind, ()))
+    kind = kind_of(key)
+    like = kin.get(kind) or (() if sibling is None else _as_far_as(sibling.hdus, wanted))
+    asked = _first(key, wanted, like)
     answers = yield asked
     size = answers[0].size
     held = Segments((one.start, answer.data) for one, answer in zip(asked, answers, strict=True))
@@ -170,14 +186,20 @@ def header_blocks(key: str, wanted: Sequence[HDUName], kin: Kin) -> Plan[ByteRan
     return found
 
 
-def _kind(key: str) -> tuple[str, str]:
+def _as_far_as(hdus: Sequence[HDUExtent], wanted: Sequence[HDUName]) -> Sequence[HDUExtent]:
+    """Return `hdus` up to the last one that is wanted; all of them where one is not there."""
+    places = [next((i for i, hdu in enumerate(hdus) if name.means(i, hdu)), len(hdus)) for name in wanted]
+    return hdus[: max(places) + 1]
+
+
+def kind_of(key: str) -> tuple[str, str]:
     """Return what files that are alike have in common: the instrument's letter, and the suffix with the extension."""
     name = key.rpartition("/")[2]
     return name[:1], name.rpartition("_")[2]
 
 
 def _first(key: str, wanted: Sequence[HDUName], kin: Sequence[HDUExtent]) -> list[ByteRange]:
-    drizzled = _kind(key)[1].startswith(("drz", "drc"))
+    drizzled = kind_of(key)[1].startswith(("drz", "drc"))
     if all(hdu.primary for hdu in wanted):
         return [ByteRange(0, FIRST_DRIZZLED if drizzled else PRIMARY)]
     if len(kin) > 1:

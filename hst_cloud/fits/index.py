@@ -1,9 +1,9 @@
 """Layouts, headers and small distortion tables that outlive the process, in a SQLite file that all processes share.
 
 What the index knows of a file is taken for true without asking: the request for data that follows is pinned to the
-version that was known (``If-Match``), so a file that was replaced is noticed by the first byte that is read of it;
-`remembered` then scans it anew, once. Headers alone prove nothing: who reads no data must know the version from
-elsewhere, as from a listing, or live with headers that may be of a version that is gone.
+version that was known (``If-Match``), so a file that was replaced is noticed by the first byte that is read of it, and
+`hst_cloud.fits.recall` then scans it anew, once. Headers alone prove nothing: who reads no data must know the version
+from elsewhere, as from a listing, or live with headers that may be of a version that is gone.
 
 The index is a convenience. Where it cannot be written it is not used, where it is damaged it is made anew, and every
 record carries a checksum, so that what a disk did to it is never taken for a layout.
@@ -14,35 +14,36 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import ipaddress
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias
+from urllib.parse import urlsplit
 
-from hst_cloud.errors import ObjectChangedError, QueryError
+from hst_cloud.errors import QueryError
 from hst_cloud.fits.database import Database, number, transaction
-from hst_cloud.fits.layout import Scan, scan
+from hst_cloud.fits.layout import Scan
 from hst_cloud.fits.records import Record, as_blob, packed, unpacked
-from hst_cloud.fits.structure import Layout
 from hst_cloud.settings import cache_folder
-from hst_cloud.store.drive import run_one
-from hst_cloud.store.objects import Piece, Store
-from hst_cloud.store.plan import Plan
-from hst_cloud.values import ByteRange
+from hst_cloud.store.objects import Store
 
-__all__ = ["MAX_BYTES", "Index", "IndexLike", "as_index", "known_or_scan", "remembered"]
+__all__ = ["MAX_BYTES", "Index", "IndexLike", "as_index"]
 
-T = TypeVar("T")
+_Row: TypeAlias = tuple[bytes, bytes, int, int, bytes, bytes, bytes, bytes]
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the tables and of the records in them. Each has a file of its own, so that two versions of this package
 do not undo each other's work."""
 
 MAX_BYTES = 1024 * 1024 * 1024
 """Size of the file at most: 5,000 flc files with all their headers and tables, or 20,000 of spectra."""
+
+# What fsspec calls the places that are not beyond a network.
+_HERE = frozenset({"file", "local", "memory"})
 
 _LEAST = 1024 * 1024  # below, nothing of use fits in
 
@@ -50,6 +51,9 @@ _LEAST = 1024 * 1024  # below, nothing of use fits in
 _RECENT = 3600
 # Uses that are noted together: a transaction costs as much as a look.
 _NOTES = 64
+# Files that are put in one transaction, and their bytes: others that write wait for it, 25 ms for these (measured).
+_TOGETHER = 64
+_TOGETHER_BYTES = 8 * 1024 * 1024
 
 _FILES = """
 CREATE TABLE files (
@@ -142,12 +146,39 @@ class Index:
         All headers are kept, and the data of ``D2IMARR`` and ``WCSDVARR`` where `found` holds them. Nothing is kept of
         a file that has no HDUs, as a compressed one, or of which the store names no version, or a weak one.
         """
-        address = store.address(found.layout.key)
-        record = packed(found, address) if not self._database.off else None
-        if record is None or found.layout.etag is None or record.size > self.max_bytes // 8:
-            return
-        row = (as_blob(address), as_blob(found.layout.etag), int(time.time()), record.size, *record)
-        self._database.ask(lambda connection: self._keep(connection, row))
+        with self.together(store) as put:
+            put(found)
+
+    @contextlib.contextmanager
+    def together(self, store: Store) -> Generator[Callable[[Scan], None]]:
+        """Give a function that keeps what a scan has found, as `put` does, in one transaction for many.
+
+        They are written when 64 have come, or 8 MB of them, and when the block ends, however it ends. Of a scan no
+        more is held till then than what is kept.
+        """
+        rows: list[_Row] = []
+        most = min(_TOGETHER_BYTES, self.max_bytes // 8)
+
+        def write() -> None:
+            batch = rows[:]
+            rows.clear()
+            self._database.ask(lambda connection: self._keep(connection, batch))
+
+        def put(found: Scan) -> None:
+            row = self._row(store, found)
+            if row is None:
+                return
+            if sum(one[3] for one in rows) + row[3] > most:
+                write()
+            rows.append(row)
+            if len(rows) == _TOGETHER:
+                write()
+
+        try:
+            yield put
+        finally:
+            if rows:
+                write()
 
     def forget(self, store: Store, key: str, *, etag: str | None = None) -> None:
         """Keep nothing of a file any more, or, with `etag`, nothing of that version."""
@@ -160,6 +191,13 @@ class Index:
         if self._used:
             self._database.ask(self._note)
         self._database.close()
+
+    def _row(self, store: Store, found: Scan) -> _Row | None:
+        address = store.address(found.layout.key)
+        record = packed(found, address) if not self._database.off else None
+        if record is None or found.layout.etag is None or record.size > self.max_bytes // 8:
+            return None
+        return as_blob(address), as_blob(found.layout.etag), int(time.time()), record.size, *record
 
     # -- Statements
 
@@ -183,21 +221,20 @@ class Index:
             connection.executemany("UPDATE files SET used = ? WHERE address = ?", [(now, a) for a in self._used])
         self._used.clear()
 
-    def _keep(
-        self, connection: sqlite3.Connection, row: tuple[bytes, bytes, int, int, bytes, bytes, bytes, bytes]
-    ) -> None:
+    def _keep(self, connection: sqlite3.Connection, rows: list[_Row]) -> None:
         if self._used:
             self._note(connection)
         with transaction(connection):
-            self._make_room(connection, row[3])
-            connection.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            self._make_room(connection, sum(row[3] for row in rows), len(rows))
+            connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         self._cut(connection)
 
-    def _make_room(self, connection: sqlite3.Connection, needed: int) -> None:
+    def _make_room(self, connection: sqlite3.Connection, needed: int, rows: int) -> None:
         """Delete what was not used for longest, so that the file need not grow beyond its bound."""
         page, pages = number(connection, "PRAGMA page_size"), number(connection, "PRAGMA page_count")
         free = number(connection, "PRAGMA freelist_count")
-        excess = (pages - free) * page + needed + 8 * page - self.max_bytes  # 8 for the tree, and what is not filled
+        # Of each row a page is not filled; 7 are for the tree.
+        excess = (pages - free) * page + needed + (7 + rows) * page - self.max_bytes
         if excess > 0:
             excess += self.max_bytes // 32  # so that not every put has to
             gone = []
@@ -220,12 +257,27 @@ IndexLike: TypeAlias = "Index | bool"
 """An `Index`; True for the user's own, False for none."""
 
 
-def as_index(index: IndexLike = True) -> Index | None:  # noqa: FBT002  # it normalizes the argument of verbs
-    """Return the index that `index` stands for; None for none. Opens nothing."""
+def as_index(index: IndexLike, store: Store) -> Index | None:
+    """Return the index that `index` stands for where `store` is read; None for none. Opens nothing.
+
+    The user's own is not for what lies on this machine: there is little to save, and a file that was replaced, or an
+    archive of a test that was served on the same port, would be believed. Archives that are served here are kept in a
+    folder that ``HST_CLOUD_CACHE`` names, and in an `Index` everything is.
+    """
     if isinstance(index, Index):
         return index
-    folder = cache_folder() if index else None
+    address = urlsplit(store.address("")) if index else None
+    if address is None or not address.netloc or address.scheme in _HERE:
+        return None
+    folder = cache_folder(named=_is_loopback(address.hostname or ""))
     return None if folder is None else _index_in(folder)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _file_in(path: Path | None) -> Path | None:
@@ -236,104 +288,3 @@ def _file_in(path: Path | None) -> Path | None:
 @functools.lru_cache(maxsize=16)
 def _index_in(folder: Path) -> Index:
     return Index(folder)
-
-
-# --- Reading with it -------------------------------------------------------------------------------------------------
-
-
-def known_or_scan(
-    store: Store,
-    key: str,
-    index: Index | None,
-    *,
-    size: int | None = None,
-    etag: str | None = None,
-    sibling: Layout | None = None,
-) -> Scan:
-    """Return what is known of a file; scan it if nothing is, and remember what was found.
-
-    Parameters
-    ----------
-    store : Store
-        Where to read.
-    key : str
-        Object key.
-    index : Index or None
-        What is known; None to scan.
-    size : int, optional
-        Bytes of the object, if a product list tells: what is known of a file of another size is not trusted.
-    etag : str, optional
-        The version that must be read, if it was seen elsewhere.
-    sibling : Layout, optional
-        The layout of a file that this one may be like.
-
-    Returns
-    -------
-    Scan
-        Of what comes from the index nothing has been asked yet. Read data with ``etag=found.layout.etag``; at an
-        `ObjectChangedError` then, ``index.forget(store, key, etag=...)`` and, if the caller holds nothing of it, call
-        this once more.
-
-    Notes
-    -----
-    Requests: none for a file that the index knows, else those of `hst_cloud.fits.layout.scan`.
-    """
-    known = index.get(store, key, etag=etag) if index is not None else None
-    if known is not None and size in {None, known.layout.size}:
-        return known
-    found = run_one(store, key, scan(key, size=size, sibling=sibling), etag=etag)
-    if index is not None:
-        index.put(store, found)
-    return found
-
-
-def remembered(
-    key: str,
-    known: Scan | None,
-    work: Callable[[Scan], Plan[ByteRange, Piece, T]],
-    *,
-    size: int | None = None,
-    sibling: Layout | None = None,
-) -> Plan[ByteRange, Piece, tuple[Scan, T]]:
-    """Do `work` with what the index knows; if that is out of date, scan once and do it anew.
-
-    It is for those who hold nothing of the old layout. Drive it with `hst_cloud.store.drive`, which throws the store's
-    errors into it, and with the ETag of `known`::
-
-        known = index.get(store, key)
-        found, box = run_one(store, key, remembered(key, known, work), etag=known and known.layout.etag)
-        if found is not known:
-            index.put(store, found)
-
-    Parameters
-    ----------
-    key : str
-        Object key.
-    known : Scan or None
-        What `Index.get` gave.
-    work : callable
-        Makes the plan that reads, from a scan. It may be called twice. What it gives without asking for anything is
-        not proven to be of the version that is in the store now.
-    size, sibling : optional
-        As in `known_or_scan`.
-
-    Returns
-    -------
-    tuple of Scan and T
-        The scan that held, and the result of its work.
-
-    Raises
-    ------
-    ObjectChangedError
-        The object was replaced after it had been scanned just now.
-
-    Notes
-    -----
-    Round trips: those of `work`; for an unknown file those of a scan before, for a replaced one these and the one that
-    told.
-    """
-    if known is not None:
-        with contextlib.suppress(ObjectChangedError):
-            return known, (yield from work(known))
-    found = yield from scan(key, size=size, sibling=sibling)
-    return found, (yield from work(found))

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 import numpy as np
-import numpy.typing as npt
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
@@ -46,6 +45,7 @@ _SIMPLE = re.compile(
 )
 _PLAIN_NAME = re.compile(r"[A-Z0-9_-]{1,8}")
 _BLANK = ord(" ")
+_BLANKS = np.frombuffer(b" " * 8, np.uint64)[0]
 _PLAIN_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_- "
 
 
@@ -119,14 +119,13 @@ def pick(header: bytes, keywords: Sequence[str], memo: Memo) -> dict[str, Value]
     Requests: none. Time: 2 us a keyword, or 50 us for all of them where the header has cards that need a closer look.
     """
     stop = _end(header)
-    names = _names(header, stop)
-    start = names.tobytes()  # a tenth of the header
-    plain = _are_plain(names, start)
+    names = _names(header, stop)  # a tenth of the header
+    plain = _are_plain(names)
     found: dict[str, Value | _Unreadable] = {}
     rest: list[str] = []
     for keyword in keywords:
         if plain and keyword not in _COMMENTARY and _PLAIN_NAME.fullmatch(keyword):
-            image = _find(header, stop, start, keyword)
+            image = _find(header, stop, names, keyword)
             if not image:
                 continue
             name, value = memo[image]
@@ -180,39 +179,36 @@ def _images(header: bytes, stop: int) -> list[bytes]:
     """Return the cards, each with the CONTINUE cards that follow it."""
     # Six times faster than slices: numpy makes all of them at once.
     cards: list[bytes] = np.frombuffer(header, f"V{CARD}", stop // CARD).tolist()
-    if _CONTINUE not in header:
-        return cards
-    images: list[bytes] = []
-    for card in cards:
-        if images and card.startswith(_CONTINUE):
-            images[-1] += card
-        else:
-            images.append(card)
-    return images
+    at = header.rfind(_CONTINUE, 0, stop)
+    while at >= 0:
+        if at % CARD == 0 and at > 0:
+            cards[at // CARD - 1] += cards.pop(at // CARD)
+        at = header.rfind(_CONTINUE, 0, at)
+    return cards
 
 
-def _names(header: bytes, stop: int) -> npt.NDArray[np.uint8]:
-    """Return the columns of the cards that hold keywords: one row of eight bytes for each card."""
-    return np.frombuffer(header, np.uint8, stop).reshape(-1, CARD)[:, :8]
+def _names(header: bytes, stop: int) -> bytes:
+    """Return the eight bytes of every card that hold its keyword."""
+    return np.frombuffer(header, np.uint64, stop // 8)[:: CARD // 8].tobytes()
 
 
-def _are_plain(names: npt.NDArray[np.uint8], text: bytes) -> bool:
+def _are_plain(names: bytes) -> bool:
     """Tell whether all keywords stand where, and are spelt as, the standard says, so that they can be found by bytes.
 
     astropy also reads a keyword in lower case, with blanks before it, or with its ``=`` too early.
     """
-    if text.translate(None, _PLAIN_BYTES) or b"HIERARCH" in text:
+    if names.translate(None, _PLAIN_BYTES) or b"HIERARCH" in names:
         return False
-    shifted = names[names[:, 0] == _BLANK] != _BLANK
+    shifted = (np.frombuffer(names, np.uint8)[::8] == _BLANK) & (np.frombuffer(names, np.uint64) != _BLANKS)
     return not shifted.any()
 
 
-def _find(header: bytes, stop: int, text: bytes, keyword: str) -> bytes:
+def _find(header: bytes, stop: int, names: bytes, keyword: str) -> bytes:
     """Return the first card of a keyword, with the CONTINUE cards that follow it, or nothing."""
     wanted = keyword.encode().ljust(8)
-    at = text.find(wanted)
+    at = names.find(wanted)
     while at >= 0 and at % 8:
-        at = text.find(wanted, at + 1)
+        at = names.find(wanted, at + 1)
     if at < 0:
         return b""
     start = at // 8 * CARD
@@ -276,7 +272,7 @@ def _is_invalid(text: str) -> bool:
 
 def _known(images: Sequence[bytes], memo: Memo) -> dict[str, Value | _Unreadable]:
     """Return all keywords in order of appearance, with the first of several values, and comments joined."""
-    pairs = [memo[image] for image in images]
+    pairs = list(map(memo.__getitem__, images))
     known = dict(pairs)
     if len(known) != len(pairs):
         known.update(reversed(pairs))

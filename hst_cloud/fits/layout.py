@@ -7,14 +7,15 @@ wrong leaves a gap, and the walk asks again from there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from hst_cloud.errors import StoreUnavailableError
 from hst_cloud.fits.predict import (
     FIRST,
     FIRST_DRIZZLED,
     SMALL,
+    Guess,
     first_block,
     from_grammar,
     from_sibling,
@@ -22,9 +23,10 @@ from hst_cloud.fits.predict import (
     without,
 )
 from hst_cloud.fits.structure import BLOCK, HDUExtent, Layout, extent, header_stop, plausible
+from hst_cloud.store.link import Link
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
-from hst_cloud.store.ranges import Segments, coalesce
+from hst_cloud.store.ranges import Segments, arrange, coalesce, split
 from hst_cloud.values import ByteRange
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "HDUExtent",
     "Layout",
     "Scan",
+    "completed",
     "header_stop",
     "scan",
 ]
@@ -55,9 +58,19 @@ class Scan:
     """Where everything lies."""
     segments: Segments
     """What was read: all headers, and what came with them."""
+    known: bool = False
+    """Whether it is of an earlier read: then nothing was asked for it now."""
 
 
-def scan(key: str, *, size: int | None = None, sibling: Layout | None = None) -> Plan[ByteRange, Piece, Scan]:
+def scan(
+    key: str,
+    *,
+    size: int | None = None,
+    sibling: Layout | None = None,
+    first: int | None = None,
+    until: Callable[[Sequence[HDUExtent]], bool] | None = None,
+    also: Sequence[ByteRange] = (),
+) -> Plan[ByteRange, Piece, Scan]:
     """Walk the headers of a file.
 
     Parameters
@@ -68,26 +81,34 @@ def scan(key: str, *, size: int | None = None, sibling: Layout | None = None) ->
         Bytes of the object as a product list or a listing tells; need not be true.
     sibling : Layout, optional
         The layout of a file that this one may be like, as `~hst_cloud.fits.predict.Siblings` finds it.
+    first : int, optional
+        Bytes to ask for at once, where most of the file is wanted anyway.
+    until : callable, optional
+        Tells of the HDUs that are proven whether they are enough; the walk then goes no farther, and its layout has
+        those alone.
+    also : sequence of ByteRange, optional
+        What to read with the first request beside headers, for it is probably wanted.
 
     Notes
     -----
-    Round trips: one for a file of at most 1 MiB whose size is known, and for one that is like its sibling; else two
+    Round trips: one for a file within `first`, or of at most 1 MiB whose size is known, or like its sibling; else two
     (the first block; all that the instrument's grammar says is behind it), and one more for each guess that was wrong.
     """
-    asked = _first(key, size, sibling)
+    asked = _first(key, size, sibling, until) if first is None else [ByteRange(0, first)]
+    asked = sorted([*asked, *without(also, asked)])
     try:
         answers = yield asked
     except StoreUnavailableError:
         # Not every store can read behind the end of an object, where a sibling that is larger may have led.
         if sibling is None:
             raise
-        asked = _first(key, None, None)
+        asked = _first(key, None, None, None)
         answers = yield asked
     total, etag = answers[0].size, answers[0].etag
     read, held = list(asked), _segments(asked, answers)
     hdus: list[HDUExtent] = []
-    while _walk(hdus, held, total):
-        asked = without(_next(key, hdus, held, total, sibling), read)
+    while _walk(hdus, held, total, until):
+        asked = without(_next(key, hdus, held, total, sibling, tail=until is None), read)
         if not asked:  # the store gave less than was asked for
             break
         answers = yield asked
@@ -96,22 +117,63 @@ def scan(key: str, *, size: int | None = None, sibling: Layout | None = None) ->
     return Scan(layout=Layout(key=key, size=total, etag=etag, hdus=tuple(hdus)), segments=held)
 
 
-def _first(key: str, size: int | None, sibling: Layout | None) -> list[ByteRange]:
+def completed(
+    held: Segments, ranges: Iterable[ByteRange], *, link: Link | None = None, files: int = 1
+) -> Plan[ByteRange, Piece, Segments]:
+    """Read what is not held of `ranges` in one batch, and return all that is held then.
+
+    Parameters
+    ----------
+    held : Segments
+        What is in memory.
+    ranges : iterable of ByteRange
+        What is wanted.
+    link : Link, optional
+        What the requests are arranged for; None to join what is at most 256 KiB apart.
+    files : int, optional
+        Objects that are read like this at the same time.
+
+    Notes
+    -----
+    Requests: as `hst_cloud.store.ranges.arrange` says, or one for each run of what lies close and one more for each
+    further 8 MiB of it; none where all is held.
+    """
+    rest = [ByteRange(wanted.start + len(held.run(wanted.start)[: wanted.size]), wanted.stop) for wanted in ranges]
+    if link is None:
+        asks = [part for run in coalesce(rest) for part in split(run)]
+    else:
+        asks = arrange(rest, link=link, files=files, few=True)
+    if not asks:
+        return held
+    answers = yield asks
+    return held + _segments(asks, answers)
+
+
+def _first(
+    key: str, size: int | None, sibling: Layout | None, until: Callable[[Sequence[HDUExtent]], bool] | None
+) -> list[ByteRange]:
     """Return what to ask for before anything was read."""
     block = first_block(key, size)
     if sibling is None or block.stop == size:
         return [block]
+    if until is not None:
+        enough = next((n for n in range(1, len(sibling.hdus) + 1) if until(sibling.hdus[:n])), 0)
+        if enough:
+            headers = tuple(hdu.header for hdu in sibling.hdus[:enough])
+            return coalesce([block, *windows(Guess(headers=headers), 0, None)], gap=0)
     if sibling.size <= SMALL:
-        return [ByteRange(0, sibling.size + SPARE)]
+        return [ByteRange(0, max(block.stop, sibling.size + SPARE))]
     guess = from_sibling(sibling)
     assert guess is not None  # it has HDUs
     return coalesce([block, *windows(guess, 0, size, end=sibling.size + SPARE)], gap=0)
 
 
-def _walk(hdus: list[HDUExtent], held: Segments, size: int) -> bool:
-    """Add to `hdus` what the bytes at hand prove, and tell whether more bytes would prove more."""
+def _walk(
+    hdus: list[HDUExtent], held: Segments, size: int, until: Callable[[Sequence[HDUExtent]], bool] | None
+) -> bool:
+    """Add to `hdus` what the bytes at hand prove, and tell whether more bytes would prove more that is wanted."""
     at = hdus[-1].stop if hdus else 0
-    while at < size:
+    while at < size and not (until is not None and hdus and until(hdus)):
         run = held.run(at)
         stop = header_stop(run)
         if stop is None:
@@ -126,14 +188,18 @@ def _walk(hdus: list[HDUExtent], held: Segments, size: int) -> bool:
     return False
 
 
-def _next(key: str, hdus: Sequence[HDUExtent], held: Segments, size: int, sibling: Layout | None) -> list[ByteRange]:
-    """Return what to ask for when the walk has come to a gap behind `hdus`."""
+def _next(
+    key: str, hdus: Sequence[HDUExtent], held: Segments, size: int, sibling: Layout | None, *, tail: bool
+) -> list[ByteRange]:
+    """Return what to ask for when the walk has come to a gap behind `hdus`, with or without the tail of the file."""
     at = hdus[-1].stop if hdus else 0
     have = len(held.run(at))
     guess = from_sibling(sibling, hdus) if sibling is not None else None
     if guess is None and len(hdus) > 1:
         heads = [bytes(held.run(h.header.start)[: h.header.size]) for h in hdus[:2]]
         guess = from_grammar(key, hdus, (heads[0], heads[1]), size)
+    if guess is not None and guess.headers and not tail:
+        guess = replace(guess, tail=None)
     wanted = windows(guess, at, size) if guess is not None else []
     # A header that is longer than was thought is read on; without a guess, all that is known is where it begins.
     rest = ByteRange(at, size if size - at - have <= SMALL else at + have + FIRST)

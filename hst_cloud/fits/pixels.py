@@ -21,19 +21,17 @@ from astropy.io.fits.verify import VerifyError
 from numpy.typing import NDArray
 
 from hst_cloud.errors import FormatError
-from hst_cloud.fits.layout import HDUExtent
+from hst_cloud.fits.structure import Cards, HDUExtent
 from hst_cloud.store.ranges import Segments
 from hst_cloud.values import ByteRange
 
-__all__ = ["Box", "Image", "box_array", "box_ranges", "first_cards", "image_of"]
+__all__ = ["STORED", "Box", "Image", "box_array", "box_ranges", "image_of"]
 
 Box: TypeAlias = "Sequence[tuple[int, int]]"
 """Half-open limits along each axis, in the order of numpy: ``((y0, y1), (x0, x1))``; zero-based, not empty."""
 
-CARD = 80
-
 # BITPIX -> how the pixels are stored: FITS Standard 4.0, table 8.
-_STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 # A number as almost every card has it, 50 times faster than astropy's card, which reads the others.
 _NUMBER = re.compile(rb"= *([+-]?[0-9]{1,18}(?:\.[0-9]*)?) *(?:/.*)?")
@@ -61,7 +59,7 @@ class Image:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the pixels in memory, in the machine's byte order."""
-        stored = np.dtype(_STORED[self.bitpix]).newbyteorder("=")
+        stored = np.dtype(STORED[self.bitpix]).newbyteorder("=")
         if self.scale == 1 and self.zero == 0 and self.blank is None:
             return stored
         if self._offset:
@@ -77,12 +75,6 @@ class Image:
         return self.scale == 1 and self.zero == middle
 
 
-def first_cards(header: bytes | memoryview) -> dict[bytes, bytes]:
-    """Return the card of each keyword of a header, the first where there are several, as astropy takes it."""
-    text = bytes(header)
-    return {text[at : at + 8].rstrip(): text[at : at + CARD] for at in range(len(text) - CARD, -1, -CARD)}
-
-
 def image_of(header: bytes | memoryview, extent: HDUExtent) -> Image | None:
     """Return how the image of this header is stored; None if the HDU is none, or one without pixels.
 
@@ -91,8 +83,8 @@ def image_of(header: bytes | memoryview, extent: HDUExtent) -> Image | None:
     FormatError
         Its keywords make no sense.
     """
-    cards = first_cards(header)
-    if b"XTENSION" in cards and _value(cards, "XTENSION", "") != "IMAGE":
+    cards = Cards(header)
+    if "XTENSION" in cards and _value(cards, "XTENSION", "") != "IMAGE":
         return None
     if _value(cards, "GROUPS", False) is True:
         return None
@@ -101,11 +93,11 @@ def image_of(header: bytes | memoryview, extent: HDUExtent) -> Image | None:
         value = _value(cards, "PIXVALUE", None)
         if value is None:
             return None
-        naxis, prefix = sum(f"NPIX{n}".encode() in cards for n in (1, 2, 3)), "NPIX"
+        naxis, prefix = sum(f"NPIX{n}" in cards for n in (1, 2, 3)), "NPIX"
     shape = tuple(int(_value(cards, f"{prefix}{n}", 0)) for n in range(naxis, 0, -1))
     bitpix = int(_value(cards, "BITPIX", 0))
-    if bitpix not in _STORED:
-        message = f"BITPIX of HDU {extent.name},{extent.ver} is {bitpix}: expected one of {sorted(_STORED)}"
+    if bitpix not in STORED:
+        message = f"BITPIX of HDU {extent.name},{extent.ver} is {bitpix}: expected one of {sorted(STORED)}"
         raise FormatError(message)
     if not shape or math.prod(shape) <= 0:
         return None
@@ -121,9 +113,9 @@ def image_of(header: bytes | memoryview, extent: HDUExtent) -> Image | None:
     )
 
 
-def _value(cards: dict[bytes, bytes], keyword: str, default: Any) -> Any:
-    card = cards.get(keyword.encode())
-    if card is None:
+def _value(cards: Cards, keyword: str, default: Any) -> Any:
+    card = cards.card(keyword)
+    if not card:
         return default
     plain = _NUMBER.fullmatch(card, 8)
     if plain:
@@ -169,7 +161,7 @@ def box_array(image: Image, box: Box, held: Segments) -> NDArray[Any]:
         # The value is that of the pixels: it is stored for no pixel, and so neither scaled nor shifted.
         exact = image.dtype.kind == "f" or float(image.value).is_integer()
         return np.full(shape, image.value, dtype=image.dtype if exact else "f4")
-    stored = np.dtype(_STORED[image.bitpix])
+    stored = np.dtype(STORED[image.bitpix])
     runs = list(_runs(image, box))
     whole = held.find(runs[0][0], runs[-1][1])
     if whole is not None:

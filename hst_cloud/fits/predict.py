@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from hst_cloud.fits.structure import BLOCK, HDUExtent, Layout, cards_of, integer, text
+from hst_cloud.fits.structure import BLOCK, Cards, HDUExtent, Layout
 from hst_cloud.store.ranges import coalesce
 from hst_cloud.values import ByteRange
 
@@ -258,9 +258,9 @@ def from_grammar(key: str, hdus: Sequence[HDUExtent], heads: tuple[bytes, bytes]
     at = hdus[-1].stop
     if hdus[-1].name in _TAIL_NAMES:
         return Guess(tail=at)
-    primary, first = map(cards_of, heads)
+    primary, first = map(Cards, heads)
     slots = _slots(key, hdus[1], primary, first)
-    count = min(integer(primary, "NEXTEND", 0) or 0, 2 * MOST)
+    count = min(primary.integer("NEXTEND", 0) or 0, 2 * MOST)
     learned = {(i - 1) % len(slots): hdu for i, hdu in enumerate(hdus) if i}
     choices = [(_padded(learned[j]),) if j in learned else slot for j, slot in enumerate(slots)]
     usual = [learned[j].header.size if j in learned else USUAL for j in range(len(slots))]
@@ -294,12 +294,10 @@ def _placed(at: int, headers: Sequence[int], data: Sequence[int], left: int, *, 
     return Guess(headers=tuple(places), tail=None if ends else at)
 
 
-def _slots(
-    key: str, first: HDUExtent, primary: dict[bytes, bytes], cards: dict[bytes, bytes]
-) -> tuple[tuple[int, ...], ...]:
+def _slots(key: str, first: HDUExtent, primary: Cards, cards: Cards) -> tuple[tuple[int, ...], ...]:
     """Return, for each image of a set, the bytes that its data may take, the likeliest first."""
-    item = abs(integer(cards, "BITPIX", 8) or 8) // 8
-    image = text(cards, "XTENSION") == "IMAGE" and first.name == "SCI" and first.data.size > 0
+    item = abs(cards.integer("BITPIX", 8) or 8) // 8
+    image = cards.text("XTENSION") == "IMAGE" and first.name == "SCI" and first.data.size > 0
     if not image:
         return ((_padded(first),),)
     pixels = first.data.size // item
@@ -308,7 +306,7 @@ def _slots(
         # One plane of CTX for each 32 inputs: DrizzlePac Handbook 1.4; of a single input there may be none.
         planes = (1, 2, 3, 4, 5, 6, 7, 8, 0)
         return ((_padded(first),), (_blocks(4 * pixels),), tuple(_blocks(4 * pixels * n) for n in planes))
-    ramp = (text(primary, "INSTRUME"), text(primary, "DETECTOR")) in _RAMPS
+    ramp = (primary.text("INSTRUME"), primary.text("DETECTOR")) in _RAMPS
     items = (max(item, 4), 2, 2, 4) if ramp else (max(item, 4), 2)  # ERR, DQ, SAMP, TIME
     full = [_blocks(pixels * n) for n in items]
     # In raw files most are constant; in ramps SAMP and TIME are (ibxy07p9q_ima.fits), in what is made of them not.

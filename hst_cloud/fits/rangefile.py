@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from hst_cloud.errors import ObjectChangedError, TruncatedFileError
+from hst_cloud.errors import ObjectChangedError, ObjectNotFoundError, TruncatedFileError
 from hst_cloud.fits.layout import FIRST, Scan
 from hst_cloud.store.objects import Store
 from hst_cloud.store.ranges import Segments, fetch
@@ -41,7 +41,7 @@ class RangeFile(io.RawIOBase):
     found : Scan
         The walk's result.
     changed : callable, optional
-        Called when a read finds that the object is of another version, before `ObjectChangedError` is raised.
+        Called when a read finds that the object is of another version or gone, before that is raised.
     """
 
     def __init__(self, store: Store, found: Scan, *, changed: Callable[[], None] | None = None) -> None:
@@ -52,6 +52,7 @@ class RangeFile(io.RawIOBase):
         self._store = store
         self._held = found.segments
         self._changed = changed
+        self._few = found.known  # it opened without a wait: now the fewest requests
         self._here = _PerThread()
 
     def readable(self) -> bool:
@@ -115,8 +116,8 @@ class RangeFile(io.RawIOBase):
     def _read_ahead(self, ranges: Sequence[ByteRange]) -> Segments:
         """Read what is not in memory of `ranges` in one batch, and return all of it."""
         try:
-            return fetch(self._store, self.layout.key, ranges, etag=self.layout.etag, held=self._held)
-        except ObjectChangedError:
+            return fetch(self._store, self.layout.key, ranges, etag=self.layout.etag, held=self._held, few=self._few)
+        except (ObjectChangedError, ObjectNotFoundError):
             if self._changed is not None:
                 self._changed()
             raise

@@ -17,6 +17,7 @@ import math
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -26,6 +27,7 @@ from astropy.io.fits.hdu.image import Section
 from astropy.io.fits.verify import VerifyError
 
 from hst_cloud.archive.inputs import as_product
+from hst_cloud.archive.places import placed
 from hst_cloud.errors import (
     AccessDeniedError,
     FormatError,
@@ -34,10 +36,10 @@ from hst_cloud.errors import (
     NotInCloudError,
     ObjectNotFoundError,
 )
-from hst_cloud.fits.index import Index, IndexLike, as_index, known_or_scan
+from hst_cloud.fits.index import Index, IndexLike, as_index
 from hst_cloud.fits.layout import Layout, Scan
-from hst_cloud.fits.predict import siblings
 from hst_cloud.fits.rangefile import RangeFile
+from hst_cloud.fits.recall import known_or_scan
 from hst_cloud.settings import endpoints
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.objects import HTTPStore, Store
@@ -62,7 +64,7 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     *,
     store: StoreLike = None,
     source: Literal["bucket", "mast"] = "bucket",
-    index: IndexLike = False,
+    index: IndexLike = True,
 ) -> fits.HDUList:
     """Open a product as an astropy HDUList that reads the bucket as it is used.
 
@@ -81,9 +83,8 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     source : {"bucket", "mast"}, optional
         With ``"mast"``, what the bucket does not hold is read from MAST's Download service, which is slower.
     index : Index or bool, optional
-        Where layouts and headers are kept between processes: an `~hst_cloud.fits.index.Index`, or True for the user's
-        own. A file that it knows is opened without a request. If the object was replaced meanwhile, the first access
-        to data raises `ObjectChangedError`, and the index forgets the file: opening it again reads what is there now.
+        Where layouts and headers are kept between processes: an `~hst_cloud.fits.index.Index`, True for the user's own
+        (``HST_CLOUD_CACHE`` says where), False for none.
 
     Returns
     -------
@@ -119,6 +120,12 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     process; each header that lies where the instrument's files have none costs one more.
     The ``section`` of an HDU, and its ``data``, are read in one round trip.
 
+    Headers that come from `index` are not asked for again, so who reads nothing but headers may see those of a version
+    that was replaced since. The first data that are read tell: they are pinned to the version of the headers, and raise
+    `ObjectChangedError` if it is gone; the index forgets the file, and opening it again reads what is there now.
+    Where the product tells the version, as those of ``resolve(..., verify=True)`` do, headers of another one are read
+    anew. ``index=False`` reads them in any case.
+
     Examples
     --------
     >>> import hst_cloud as hst
@@ -126,35 +133,19 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     ...     box = hdul["SCI", 1].section[1000:1100, 2000:2100]
     """
     known = as_product(product)
-    if known.key.endswith("/"):
-        message = (
-            f"{product!r} names an observation with several files: expected one file, such as '{known.obs_id}_raw.fits'"
-        )
-        raise NotInCloudError(message, key=known.key)
-    if known.key:
+    elsewhere = source == "mast" and known.uri is not None and not known.key.endswith("/")
+    if known.key or not elsewhere:
         try:
-            return _open(as_store(store), known.key, known.size, as_index(index))
+            return _open(as_store(store), placed(known), index)
         except (ObjectNotFoundError, AccessDeniedError) as error:
             if known.status == "exclusive":
                 message = (
                     f"{known.filename} is not in the public bucket: {known.reason}. MAST serves those with rights."
                 )
                 raise NotInCloudError(message, key=known.key, uri=known.uri) from error
-            if source != "mast" or known.uri is None:
+            if not elsewhere:
                 raise
-    if source != "mast" or known.uri is None:
-        raise _no_key(known)
-    return _open(_downloads(), known.uri, known.size, as_index(index))
-
-
-def _no_key(product: Product) -> NotInCloudError:
-    name = product.filename or product.uri
-    advice = (
-        "Read it from MAST with hst_cloud.open(..., source='mast')."
-        if product.status == "not_mirrored"
-        else "hst_cloud.resolve(..., verify=True) looks for it in the bucket's listing."
-    )
-    return NotInCloudError(f"{name} has no known place in the bucket: {product.reason}. {advice}", uri=product.uri)
+    return _open(_downloads(), replace(known, key=known.uri or "", etag=None), index)
 
 
 def _downloads() -> HTTPStore:
@@ -162,16 +153,9 @@ def _downloads() -> HTTPStore:
     return HTTPStore(root, url=lambda uri: f"{root}?uri={quote(uri, safe='')}", policy=MAST)
 
 
-def _scan(store: Store, key: str, size: int | None, index: Index | None) -> Scan:
-    """Find a file's headers, in the index or by a walk, and let later walks profit from it."""
-    seen, place = siblings(), store.address("")
-    found = known_or_scan(store, key, index, size=size, sibling=seen.find(key, size, place=place))
-    seen.note(found.layout, place=place)
-    return found
-
-
-def _open(store: Store, key: str, size: int | None, index: Index | None) -> fits.HDUList:
-    found = _scan(store, key, size, index)
+def _open(store: Store, product: Product, like: IndexLike) -> fits.HDUList:
+    index, key = as_index(like, store), product.key
+    found = known_or_scan(store, product, index)
     address = store.address(key)
     head = bytes(found.segments.run(0)[:6])
     file: io.IOBase

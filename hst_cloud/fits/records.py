@@ -2,10 +2,10 @@
 
 A record has three parts. *layout* is JSON in UTF-8::
 
-    {"size": 168000000, "hdus": [["SCI", 1, 23040, 46080, 46080, 33600512], ...], "tables": [7, 8]}
+    {"size": 168000000, "hdus": [["SCI", 1, 23040, 46080, 46080, 33600512, -32, [2048, 4096]], ...], "tables": [7, 8]}
 
-with name, version, and the four offsets of header and data of each HDU, and the numbers of the HDUs whose data are
-kept.
+with name, version, the four offsets of header and data, BITPIX and the shape of each HDU, and the numbers of the HDUs
+whose data are kept.
 *headers* is the headers of all HDUs, one after another; *tables* the data of those HDUs, with their fill. Both are the
 file's own bytes: to compress them would save six parts of seven, and take four times as long to read as all the rest.
 
@@ -74,7 +74,7 @@ def packed(found: Scan, address: str) -> Record | None:
         return None
     text = {
         "size": layout.size,
-        "hdus": [[hdu.name, hdu.ver, *hdu.header, *hdu.data] for hdu in layout.hdus],
+        "hdus": [[hdu.name, hdu.ver, *hdu.header, *hdu.data, hdu.bitpix, hdu.shape] for hdu in layout.hdus],
         "tables": [number for number, _ in tables],
     }
     parts = (
@@ -106,14 +106,21 @@ def unpacked(record: Record, key: str, address: str, etag: bytes) -> Scan | None
         return None
     text = json.loads(record.layout)
     hdus = tuple(
-        HDUExtent(name=name, ver=ver, header=ByteRange(begin, start), data=ByteRange(data, stop))
-        for name, ver, begin, start, data, stop in text["hdus"]
+        HDUExtent(
+            name=name,
+            ver=ver,
+            header=ByteRange(begin, start),
+            data=ByteRange(data, stop),
+            bitpix=bits,
+            shape=tuple(shape),
+        )
+        for name, ver, begin, start, data, stop, bits, shape in text["hdus"]
     )
     ranges = [hdu.header for hdu in hdus]
     kept = [_filled(hdus[number], text["size"]) for number in text["tables"]]
     segments = Segments([*_pieces(record.headers, ranges), *_pieces(record.tables, kept)])
     version = etag.decode("utf-8", "surrogatepass")
-    return Scan(layout=Layout(key=key, size=text["size"], etag=version, hdus=hdus), segments=segments)
+    return Scan(layout=Layout(key=key, size=text["size"], etag=version, hdus=hdus), segments=segments, known=True)
 
 
 def as_blob(text: str) -> bytes:

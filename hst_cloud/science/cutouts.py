@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -12,17 +13,26 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty
 
 from hst_cloud.archive.inputs import ProductsLike, as_product, as_products
-from hst_cloud.errors import HSTCloudError, HSTCloudWarning, NotInCloudError
+from hst_cloud.archive.places import placed
+from hst_cloud.errors import HSTCloudError, HSTCloudWarning
+from hst_cloud.fits.header_blocks import kind_of
+from hst_cloud.fits.index import IndexLike, as_index
+from hst_cloud.fits.layout import Layout, Scan
+from hst_cloud.fits.predict import siblings
+from hst_cloud.fits.recall import Anew, read_one
 from hst_cloud.science import boxes
 from hst_cloud.science.boxes import Center
 from hst_cloud.science.chips import HDULike, part_of, title
-from hst_cloud.science.cuts import Array, Cut, Wanted, cuts
+from hst_cloud.science.cuts import Array, Cut, Outcome, Wanted, cuts, glimpse
 from hst_cloud.science.flags import BitFlags, default_good_bits, mask_of
+from hst_cloud.science.many import OnError, as_on_error, recalled
 from hst_cloud.science.provenance import keyword, meta_of, unit_of
 from hst_cloud.store.adapters import StoreLike, as_store
-from hst_cloud.store.drive import run_many, run_one
+from hst_cloud.store.link import as_link
+from hst_cloud.store.objects import Piece, Store
+from hst_cloud.store.plan import Plan
 from hst_cloud.store.policy import S3
-from hst_cloud.values import Product, ProductLike, Progress
+from hst_cloud.values import ByteRange, Product, ProductLike, Progress
 
 __all__ = ["CenterLike", "SizeLike", "cutout", "cutouts"]
 
@@ -42,8 +52,10 @@ def cutout(
     good_bits: BitFlags | Literal["default"] = "default",
     uncertainty: bool = True,
     mask: bool = True,
+    wcs: bool = True,
     weight: Literal["exposure", "inverse variance"] = "exposure",
     store: StoreLike = None,
+    index: IndexLike = True,
 ) -> CCDData:
     """Cut a box out of an image, with its errors, flags and place on the sky.
 
@@ -65,17 +77,22 @@ def cutout(
         those of the instrument: `hst_cloud.science.flags`.
     uncertainty, mask : bool, optional
         Whether to read the errors (or weights), and the flags. They are read for science images alone.
+    wcs : bool, optional
+        Whether to tell where the pixels lie on the sky, which takes most of the time where the bytes are near. Without
+        it, errors and flags, and at a pixel, no header is read that lies behind the image's.
     weight : {"exposure", "inverse variance"}, optional
         What WHT is in a drizzled product. The archive's own have exposure times (``final_wht_type`` EXP), and no
         keyword tells.
     store : optional
         Where to read, as for `hst_cloud.open`.
+    index : Index or bool, optional
+        Where layouts and headers are kept, as for `~hst_cloud.open`.
 
     Returns
     -------
     astropy.nddata.CCDData
         ``data``: shape (y, x), values and type as astropy reads them from the file, in the machine's byte order.
-        ``wcs``: the file's own solution, tables of distortion included, moved to the box.
+        ``wcs``: the file's own solution, tables of distortion included, moved to the box; None if not wanted.
         ``uncertainty``: standard deviation from ERR; from WHT only if that is an inverse variance; None where the
         file has none, as in raw files, whose ERR is zero everywhere.
         ``mask``: True where DQ has a bit that is not good, WHT is zero, or no pixel is. ``flags``: DQ as it is.
@@ -102,9 +119,10 @@ def cutout(
 
     Notes
     -----
-    Requests: those of the headers as in `hst_cloud.open`; then one for the rows of each of SCI, ERR and DQ (or SCI and
-    WHT), all in one round trip, and one more for each further 8 MiB. One more round trip where the tables of
-    distortion did not come with the headers and `center` is on the sky.
+    Requests: those of the headers as in `hst_cloud.open`, none for a file that `index` knows; then one for the rows of
+    each of SCI, ERR and DQ (or SCI and WHT), all in one round trip, and one more for each further 8 MiB. One more round
+    trip where the tables of distortion did not come with the headers and `center` is on the sky. Of pixels alone, from
+    ``SCI,1``: one for the headers before them and one for them, in one round trip if a file like it was read before.
 
     Examples
     --------
@@ -112,9 +130,18 @@ def cutout(
     >>> cut = hst.cutout("jbqf03gjq_flc.fits", "13h29m52.7s +47d11m43s", "5 arcsec")  # doctest: +SKIP
     """
     bucket = as_store(store)
-    wanted = _wanted([boxes.as_center(center)], size, hdu, good_bits, weight, uncertainty=uncertainty, mask=mask)
-    key = _key(as_product(product), bucket.address)
-    (outcome,) = run_one(bucket, key, cuts(key, wanted, bucket.address(key)))
+    wanted = _wanted(
+        [boxes.as_center(center)], size, hdu, good_bits, weight, uncertainty=uncertainty, mask=mask, wcs=wcs, files=1
+    )
+    known = placed(as_product(product))
+    address = bucket.address(known.key)
+    (outcome,) = read_one(
+        bucket,
+        known,
+        lambda found: cuts(found, wanted, address),
+        index=as_index(index, bucket),
+        anew=_glimpses(bucket, wanted),
+    )
     if isinstance(outcome, HSTCloudError):
         raise outcome
     return _ccddata(outcome, wanted)
@@ -129,10 +156,12 @@ def cutouts(
     good_bits: BitFlags | Literal["default"] = "default",
     uncertainty: bool = True,
     mask: bool = True,
+    wcs: bool = True,
     weight: Literal["exposure", "inverse variance"] = "exposure",
     store: StoreLike = None,
+    index: IndexLike = True,
     in_flight: int = S3.in_flight,
-    on_error: Literal["raise", "skip"] = "raise",
+    on_error: OnError = "raise",
     progress: Callable[[Progress], None] | None = None,
 ) -> list[CCDData]:
     """Cut boxes around every center out of every product.
@@ -143,7 +172,7 @@ def cutouts(
         A table of products, or a list of what names one each.
     centers : SkyCoord, str, (x, y) or iterable of these
         One position or several; a SkyCoord may hold an array of them.
-    size, hdu, good_bits, uncertainty, mask, weight, store
+    size, hdu, good_bits, uncertainty, mask, wcs, weight, store, index
         As in `cutout`.
     in_flight : int, optional
         Requests in flight at a time.
@@ -178,41 +207,53 @@ def cutouts(
     >>> import hst_cloud as hst
     >>> cuts = hst.cutouts(files, "13h29m52.7s +47d11m43s", "5 arcsec", on_error="skip")  # doctest: +SKIP
     """
-    if on_error not in {"raise", "skip"}:
-        message = f"on_error={on_error!r}: expected 'raise' or 'skip'"
-        raise ValueError(message)
+    as_on_error(on_error)
     bucket = as_store(store)
-    wanted = _wanted(boxes.as_centers(centers), size, hdu, good_bits, weight, uncertainty=uncertainty, mask=mask)
     known = as_products(products)
-    found: dict[int, list[CCDData]] = {}
-    trouble: dict[tuple[int, int], HSTCloudError] = {}
+    wanted = _wanted(
+        boxes.as_centers(centers),
+        size,
+        hdu,
+        good_bits,
+        weight,
+        uncertainty=uncertainty,
+        mask=mask,
+        wcs=wcs,
+        files=len(known),
+    )
+    if on_error == "raise":
+        for product in known:  # before anything is sent
+            placed(product)
 
-    def fail(product: int, center: int, error: HSTCloudError) -> None:
-        if on_error == "raise":
-            raise error
-        trouble[product, center] = error
+    def work_for(product: Product) -> Callable[[Scan], Plan[ByteRange, Piece, list[Outcome]]]:
+        address = bucket.address(product.key)
+        return lambda found: cuts(found, wanted, address)
 
-    keys = _keys(known, bucket.address, fail)
-    numbers = list(keys)
-    work = ((key, cuts(key, wanted, bucket.address(key))) for key in keys.values())
-    for done, (position, result) in enumerate(run_many(bucket, work, in_flight=in_flight), 1):
-        number = numbers[position]
-        for at, outcome in enumerate([result] if isinstance(result, HSTCloudError) else result):
-            if isinstance(outcome, HSTCloudError):
-                fail(number, at, outcome)
-            else:
-                found.setdefault(number, []).append(_ccddata(outcome, wanted))
-        if progress is not None:
-            progress(Progress(what="products", done=done, total=len(keys)))
+    found: list[CCDData] = []
+    trouble: list[str] = []
+    results = recalled(
+        known,
+        work_for,
+        store=bucket,
+        index=as_index(index, bucket),
+        in_flight=in_flight,
+        anew=_glimpses(bucket, wanted),
+    )
+    with closing(results):
+        for number, (product, result) in enumerate(results):
+            for outcome in [result] if isinstance(result, HSTCloudError) else result:
+                if not isinstance(outcome, HSTCloudError):
+                    found.append(_ccddata(outcome, wanted))
+                elif on_error == "raise":
+                    raise outcome
+                else:
+                    trouble.append(f"{product.filename or f'product {number}'}: {outcome}")
+            if progress is not None:
+                progress(Progress(what="products", done=number + 1, total=len(known)))
     if trouble:
-        _warn_of(trouble, known)
-    return [cut for number in sorted(found) for cut in found[number]]
-
-
-def _warn_of(trouble: dict[tuple[int, int], HSTCloudError], known: Sequence[Product]) -> None:
-    lines = [f"{known[n].filename or f'product {n}'}: {error}" for (n, _), error in sorted(trouble.items())]
-    message = f"{len(lines)} cutouts were skipped:\n" + "\n".join(lines)
-    warnings.warn(message, HSTCloudWarning, stacklevel=3)
+        message = f"{len(trouble)} cutouts were skipped:\n" + "\n".join(trouble)
+        warnings.warn(message, HSTCloudWarning, stacklevel=2)
+    return found
 
 
 def _wanted(
@@ -224,6 +265,8 @@ def _wanted(
     *,
     uncertainty: bool,
     mask: bool,
+    wcs: bool,
+    files: int,
 ) -> Wanted:
     if weight not in {"exposure", "inverse variance"}:
         message = f"weight={weight!r}: expected 'exposure' or 'inverse variance'"
@@ -238,32 +281,26 @@ def _wanted(
         uncertainty=uncertainty,
         mask=mask,
         weight=weight,
+        wcs=wcs,
+        link=as_link(),
+        files=files,
     )
 
 
-def _keys(
-    known: Sequence[Product], address: Callable[[str], str], fail: Callable[[int, int, HSTCloudError], None]
-) -> dict[int, str]:
-    """Return the keys of the products that have one, by their numbers."""
-    keys = {}
-    for number, product in enumerate(known):
-        try:
-            keys[number] = _key(product, address)
-        except HSTCloudError as error:
-            fail(number, 0, error)
-    return keys
+def _glimpses(store: Store, wanted: Wanted) -> Anew | None:
+    """Return how files are walked of which pixels alone are wanted; None where they are to be walked to their end."""
+    if not wanted.pixels_alone:
+        return None
+    seen: dict[tuple[str, str], Layout] = {}  # by kind, as far as they were walked
 
+    def walk(product: Product) -> Plan[ByteRange, Piece, Scan]:
+        kind = kind_of(product.key)
+        like = seen.get(kind) or siblings().find(product.key, product.size, place=store.address(""))
+        found = yield from glimpse(product.key, wanted, size=product.size, like=like)
+        seen[kind] = found.layout
+        return found
 
-def _key(product: Product, address: Callable[[str], str]) -> str:
-    if product.key and not product.key.endswith("/"):
-        return product.key
-    name = product.filename or product.uri or "one of the products"
-    if product.key:
-        name, reason = address(product.key), "it is an observation with several files"
-    else:
-        reason = product.reason
-    message = f"{name} is no file in the bucket: {reason}. Give one file, such as a row of hst_cloud.products(...)."
-    raise NotInCloudError(message, key=product.key or None, uri=product.uri)
+    return walk
 
 
 # --- What was read, as a CCDData -------------------------------------------------------------------------------------
@@ -279,7 +316,7 @@ def _ccddata(cut: Cut, wanted: Wanted) -> CCDData:
     made = CCDData(
         filled["SCI"],
         unit=unit,
-        wcs=part_of(cut.solution, *window.origin, window.shape),
+        wcs=None if cut.solution is None else part_of(cut.solution, *window.origin, window.shape),
         mask=_mask(cut, filled, headers, wanted),
         flags=filled.get("DQ"),
         meta=meta_of(layout, cut.chip, window, headers),

@@ -11,18 +11,19 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from hst_cloud.errors import HSTCloudError, OutsideImageError, TruncatedFileError
-from hst_cloud.fits.layout import Scan, scan
-from hst_cloud.fits.pixels import Image, box_array, box_ranges
+from hst_cloud.fits.layout import HDUExtent, Layout, Scan, completed, scan
+from hst_cloud.fits.pixels import STORED, Image, box_array, box_ranges
 from hst_cloud.science import boxes
 from hst_cloud.science.boxes import Center, Extent, Window
-from hst_cloud.science.chips import Chip, HDULike, chips_of, companion, likely_first, tables_of, title
+from hst_cloud.science.chips import Chip, HDULike, chips_of, companion, likely_first, numbers_of, tables_of, title
 from hst_cloud.science.flags import BitFlags
+from hst_cloud.store.link import Link
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
-from hst_cloud.store.ranges import Segments, coalesce, split
+from hst_cloud.store.ranges import Segments, arrange
 from hst_cloud.values import ByteRange
 
-__all__ = ["Array", "Cut", "Outcome", "Wanted", "cuts"]
+__all__ = ["Array", "Cut", "Outcome", "Wanted", "cuts", "glimpse"]
 
 Array: TypeAlias = NDArray[Any]
 
@@ -38,6 +39,16 @@ class Wanted:
     uncertainty: bool
     mask: bool
     weight: Literal["exposure", "inverse variance"]
+    wcs: bool
+    link: Link
+    """What the requests are arranged for."""
+    files: int
+    """How many files are read like this at the same time."""
+
+    @property
+    def pixels_alone(self) -> bool:
+        """Whether one image, and where it lies on the sky no matter, is all that is wanted."""
+        return not (self.wcs or self.uncertainty or self.mask or boxes.needs_sky(self.centers, self.size))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +58,8 @@ class Cut:
     found: Scan
     chip: Chip
     window: Window
-    solution: WCS
+    solution: WCS | None
+    """Where the pixels of the whole image lie; None where that was not wanted."""
     planes: dict[str, Array]
     """Pixels of SCI (whatever its name), ERR, DQ and WHT, as far as they were wanted and are there."""
 
@@ -55,30 +67,33 @@ class Cut:
 Outcome: TypeAlias = "Cut | HSTCloudError"
 
 
-def cuts(key: str, wanted: Wanted, address: str, *, known: Scan | None = None) -> Plan[ByteRange, Piece, list[Outcome]]:
-    """Read the boxes around all centers from one file.
+def cuts(found: Scan, wanted: Wanted, address: str) -> Plan[ByteRange, Piece, list[Outcome]]:
+    """Read the boxes around all centers from one file whose headers are known.
 
     Parameters
     ----------
-    key, address : str
-        Object key, and where it lies, for messages.
+    found : Scan
+        Where everything lies, and the bytes that are held already.
     wanted : Wanted
         What to read.
-    known : Scan, optional
-        Where everything lies, from an earlier walk; with the tables of distortion among its bytes, all that is left
-        is one round trip. The driver must be given its ETag.
+    address : str
+        Where the file lies, for messages.
 
     Returns
     -------
     list of Outcome
         What was read for each center, or why it was not, in their order.
+
+    Notes
+    -----
+    Round trips: one; one more where the tables of distortion are not held and a position is on the sky.
     """
-    found = known or (yield from scan(key))
     layout, held = found.layout, found.segments
     chips = chips_of(layout, held, wanted.hdu)
-    tables = tables_of(chips, layout)
-    if boxes.needs_sky(wanted.centers, wanted.size):
-        held = yield from _read(tables, found, held, address)
+    sky = boxes.needs_sky(wanted.centers, wanted.size)
+    tables = tables_of(chips, layout) if wanted.wcs or sky else []
+    if sky:
+        held = yield from _read(tables, found, held, address, wanted)
         tables = []
     windows = [_window(chips, center, wanted.size, found, held) for center in wanted.centers]
     planes = [at if isinstance(at, HSTCloudError) else _planes(at[0], found, wanted) for at in windows]
@@ -91,7 +106,7 @@ def cuts(key: str, wanted: Wanted, address: str, *, known: Scan | None = None) -
             planes[number] = _truncated(own, found, address)
         else:
             ranges += own
-    held = yield from _read([*tables, *ranges], found, held, address)
+    held = yield from _read([*tables, *ranges], found, held, address, wanted)
     return [
         at
         if isinstance(at, HSTCloudError)
@@ -101,23 +116,66 @@ def cuts(key: str, wanted: Wanted, address: str, *, known: Scan | None = None) -
             found=found,
             chip=at[0],
             window=at[1],
-            solution=at[0].solution(layout, held),
+            solution=at[0].solution(layout, held) if wanted.wcs else None,
             planes={name: box_array(image, at[1].inside, held) for name, image in images.items()},
         )
         for at, images in zip(windows, planes, strict=True)
     ]
 
 
-def _read(ranges: Sequence[ByteRange], found: Scan, held: Segments, address: str) -> Plan[ByteRange, Piece, Segments]:
+def glimpse(key: str, wanted: Wanted, *, size: int | None, like: Layout | None) -> Plan[ByteRange, Piece, Scan]:
+    """Walk no farther than to the image that is wanted, where its pixels alone are.
+
+    Parameters
+    ----------
+    key : str
+        Object key.
+    wanted : Wanted
+        What to read; its ``pixels_alone`` is true.
+    size : int, optional
+        Bytes of the object, as a listing tells; need not be true.
+    like : Layout, optional
+        What is known of a file that this one may be like, as far as its image at least.
+
+    Returns
+    -------
+    Scan
+        With the HDUs as far as the image.
+
+    Notes
+    -----
+    Round trips: one for most first images. Where a file like it is known, its pixels come in the same one, and at any
+    other place one more is needed.
+    """
+
+    def there(hdus: Sequence[HDUExtent]) -> bool:
+        return any(len(hdus[number].shape) == 2 for number in numbers_of(hdus, wanted.hdu))
+
+    also = _likely(like, wanted) if like is not None else []
+    return (yield from scan(key, size=size, sibling=like, until=there, also=also))
+
+
+def _likely(like: Layout, wanted: Wanted) -> list[ByteRange]:
+    """Return the pixels that are wanted, if they lie where they lie in a file like this one."""
+    extent = next((e for e in (like.hdus[n] for n in numbers_of(like.hdus, wanted.hdu)) if len(e.shape) == 2), None)
+    if extent is None or extent.bitpix not in STORED or not extent.data.size:
+        return []
+    image = Image(extent=extent, shape=extent.shape, bitpix=extent.bitpix)
+    rows: list[ByteRange] = []
+    for center in wanted.centers:
+        assert not isinstance(center, SkyCoord)
+        window = Window.around(center, boxes.pixels(wanted.size, None), (extent.shape[0], extent.shape[1]))
+        rows += box_ranges(image, window.inside) if window.area else []
+    return arrange(rows, link=wanted.link, files=wanted.files)
+
+
+def _read(
+    ranges: Sequence[ByteRange], found: Scan, held: Segments, address: str, wanted: Wanted
+) -> Plan[ByteRange, Piece, Segments]:
     """Read what is not held of `ranges` in one batch, and return all that is held then."""
-    if max((wanted.stop for wanted in ranges), default=0) > found.layout.size:
+    if max((one.stop for one in ranges), default=0) > found.layout.size:
         raise _truncated(ranges, found, address)
-    missing = [wanted for wanted in ranges if held.find(*wanted) is None]
-    asks = [part for run in coalesce(missing) for part in split(run)]
-    if not asks:
-        return held
-    answers = yield asks
-    return held + Segments((ask.start, answer.data) for ask, answer in zip(asks, answers, strict=True))
+    return (yield from completed(held, ranges, link=wanted.link, files=wanted.files))
 
 
 def _truncated(ranges: Sequence[ByteRange], found: Scan, address: str) -> TruncatedFileError:

@@ -21,12 +21,10 @@ from numpy.typing import NDArray
 from hst_cloud.errors import FormatError, QueryError, TruncatedFileError
 from hst_cloud.fits.columns import TableRead, decode, form_of
 from hst_cloud.fits.keywords import Memo, Value, pick
-from hst_cloud.fits.layout import Layout
-from hst_cloud.fits.predict import without
-from hst_cloud.fits.tables import walked
+from hst_cloud.fits.layout import Layout, Scan, completed
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
-from hst_cloud.store.ranges import Segments, coalesce, split
+from hst_cloud.store.ranges import Segments
 from hst_cloud.values import ByteRange
 
 __all__ = ["CHANNELS", "Sensor", "as_channels", "is_sensor", "read_channels"]
@@ -72,25 +70,23 @@ def is_sensor(key: str) -> bool:
     return _NAME.search(key) is not None
 
 
-def read_channels(key: str, *, rows: slice | None = None, size: int | None = None) -> Plan[ByteRange, Piece, Sensor]:
-    """Read the samples of every channel.
+def read_channels(found: Scan, *, rows: slice | None = None) -> Plan[ByteRange, Piece, Sensor]:
+    """Read the samples of every channel of a file whose headers are known.
 
     Notes
     -----
-    Round trips: those of the headers, and one more for what did not come with them.
+    Round trips: one for the times of the channels, and one for their samples, unless these came with the headers.
     """
-    layout, held, read = yield from walked(key, size, None)
+    layout, held, key = found.layout, found.segments, found.layout.key
     keywords = _keywords(layout, held)
     channels, length = keywords.get("NAXIS2"), keywords.get("NAXIS1")
     if keywords.get("BITPIX") != 32 or not isinstance(channels, int) or not isinstance(length, int) or channels < 1:
-        found = f"BITPIX = {keywords.get('BITPIX')}, {length} by {channels} samples"
-        message = f"{key} is no file of a sensor's channels: expected lines of 32-bit integers, found {found}"
+        there = f"BITPIX = {keywords.get('BITPIX')}, {length} by {channels} samples"
+        message = f"{key} is no file of a sensor's channels: expected lines of 32-bit integers, found {there}"
         raise FormatError(message, key=key)
     given = layout.hdus[1] if len(layout.hdus) > 1 else None
     if given is not None and held.find(*given.data) is None:
-        pieces = yield [given.data]
-        held += Segments([(given.data.start, pieces[0].data)])
-        read.append(given.data)
+        held = yield from completed(held, [given.data])
     starts, steps = _axes(layout, held, keywords, channels)
     span = range(*(rows or slice(None)).indices(length))
     if span.step != 1:
@@ -100,10 +96,7 @@ def read_channels(key: str, *, rows: slice | None = None, size: int | None = Non
     if max((r.stop for r in wanted), default=0) > layout.size:
         message = f"{key} is truncated: bytes up to {wanted[-1].stop} were wanted, the object ends after {layout.size}"
         raise TruncatedFileError(message, key=key)
-    asked = [part for r in without(coalesce(wanted), read) for part in split(r)]
-    if asked:
-        pieces = yield asked
-        held += Segments((ask.start, piece.data) for ask, piece in zip(asked, pieces, strict=True))
+    held = yield from completed(held, wanted)
     names = tuple(_channel(keywords, number, channels) for number in range(1, channels + 1))
     lines = tuple(_samples(held, r) for r in wanted)
     return Sensor(

@@ -1,4 +1,4 @@
-"""The same plan for many products, with the results in the products' order."""
+"""The same work for many products, with the results in the products' order."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Literal, TypeAlias, TypeVar
 
-from hst_cloud.errors import HSTCloudError, HSTCloudWarning, NotInCloudError, QueryError
-from hst_cloud.store.drive import run_many
+from hst_cloud.archive.places import placed
+from hst_cloud.errors import HSTCloudError, HSTCloudWarning, NotInCloudError, ProductNameError, QueryError
+from hst_cloud.fits.index import Index
+from hst_cloud.fits.layout import Scan
+from hst_cloud.fits.recall import Anew, forget, job_of, keeping
+from hst_cloud.store.drive import Job, run_many
 from hst_cloud.store.objects import Piece, Store
 from hst_cloud.store.plan import Plan
 from hst_cloud.values import ByteRange, Product, Progress
 
-__all__ = ["OnError", "as_on_error", "placed", "read_each"]
+__all__ = ["OnError", "as_on_error", "in_turn", "read_each", "recalled"]
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -31,68 +35,116 @@ def as_on_error(on_error: str) -> None:
         raise QueryError(message)
 
 
-def placed(product: Product) -> Product:
-    """Return `product` if it is one file with a place in the bucket.
-
-    Raises
-    ------
-    NotInCloudError
-        It is not.
-    """
-    if product.key.endswith("/"):
-        message = (
-            f"{product.obs_id} names an observation with several files: expected one file, such as "
-            f"'{product.obs_id}_x1d.fits'"
-        )
-        raise NotInCloudError(message, key=product.key)
-    if not product.key:
-        name = product.filename or product.uri
-        message = (
-            f"{name} has no known place in the bucket: {product.reason}. hst_cloud.resolve(..., verify=True) looks for "
-            "it in the bucket's listing."
-        )
-        raise NotInCloudError(message, uri=product.uri)
-    return product
-
-
-def read_each(
-    products: Sequence[Product],
-    plan_of: Callable[[Product], Plan[ByteRange, Piece, T]],
-    finish: Callable[[Product, T], U],
-    *,
-    store: Store,
-    in_flight: int,
-    on_error: OnError,
-    progress: Callable[[Progress], None] | None = None,
-    stacklevel: int = 2,
-) -> Iterator[tuple[Product, U]]:
-    """Drive a plan for every product, many at once, and give the results in the products' order.
+def in_turn(
+    products: Sequence[Product], job_for: Callable[[Product], Job[T]], *, store: Store, in_flight: int
+) -> Generator[tuple[Product, T | HSTCloudError]]:
+    """Do a job for every product, many at once, and give its result, or the error that ended it, in order.
 
     Parameters
     ----------
     products : sequence of Product
-        What to read.
-    plan_of : callable
-        Makes the plan for a product.
-    finish : callable
-        Makes the result of what a plan returned, on the caller's thread.
+        What to read. One without a place in the bucket has the error that says so.
+    job_for : callable
+        Makes the job of a product, when there is room for it.
     store : Store
         Where to read.
     in_flight : int
         Requests in flight.
+
+    Notes
+    -----
+    What comes before its turn is held as it was received, until those before it have come.
+    """
+    waiting: dict[int, T | HSTCloudError] = {}
+    there: list[int] = []
+    for position, product in enumerate(products):
+        try:
+            placed(product)
+            there.append(position)
+        except (NotInCloudError, ProductNameError) as error:
+            waiting[position] = error
+    work = (job_for(products[position]) for position in there)
+    turn = 0
+    with contextlib.closing(run_many(store, work, in_flight=in_flight)) as answers:  # type: ignore[type-var]
+        while turn < len(products):
+            while turn in waiting:
+                yield products[turn], waiting.pop(turn)
+                turn += 1
+            if turn < len(products):
+                at, result = next(answers)
+                waiting[there[at]] = result
+
+
+def recalled(
+    products: Sequence[Product],
+    work_for: Callable[[Product], Callable[[Scan], Plan[ByteRange, Piece, T]]],
+    *,
+    store: Store,
+    index: Index | None,
+    in_flight: int,
+    first: Callable[[Product], int | None] = lambda _: None,
+    anew: Anew | None = None,
+) -> Generator[tuple[Product, T | HSTCloudError]]:
+    """Read every product with what is known of it, as `hst_cloud.fits.recall.read_one` does; give results in order.
+
+    Parameters
+    ----------
+    products, store, in_flight
+        As for `in_turn`.
+    work_for : callable
+        Makes what makes the plan that reads a product from a scan.
+    index : Index or None
+        Where layouts are kept. New ones are written many together.
+    first : callable, optional
+        Bytes to ask for at once of a product of which most is wanted.
+    anew : callable, optional
+        As for `hst_cloud.fits.recall.read_one`.
+    """
+
+    def job_for(product: Product) -> Job[tuple[Scan | None, T]]:
+        return job_of(store, product, work_for(product), index=index, first=first(product), anew=anew)
+
+    results = in_turn(products, job_for, store=store, in_flight=in_flight)
+    with keeping(index, store) as keep, contextlib.closing(results):
+        for product, result in results:
+            if isinstance(result, HSTCloudError):
+                forget(index, store, product.key, result)
+                yield product, result
+                continue
+            fresh, value = result
+            if fresh is not None:
+                keep(fresh)
+            yield product, value
+
+
+def read_each(
+    results: Generator[tuple[Product, T | HSTCloudError]],
+    finish: Callable[[Product, T], U],
+    *,
+    total: int,
+    on_error: OnError,
+    progress: Callable[[Progress], None] | None = None,
+    stacklevel: int = 2,
+) -> Iterator[tuple[Product, U]]:
+    """Finish what was read of every product, and do with broken ones what `on_error` says.
+
+    Parameters
+    ----------
+    results : generator
+        What `recalled` gives.
+    finish : callable
+        Makes the result of what a plan returned, on the caller's thread.
+    total : int
+        Products that there are.
     on_error : {"raise", "skip"}
         What a broken product does.
     progress : callable, optional
         Told how many files are done.
     stacklevel : int
         Of the warning, counted from the code that iterates.
-
-    Notes
-    -----
-    What comes before its turn is held as it was received, until those before it have come.
     """
     broken: list[tuple[Product, HSTCloudError]] = []
-    with contextlib.closing(_in_turn(products, plan_of, store, in_flight)) as results:
+    with contextlib.closing(results):
         for done, (product, result) in enumerate(results, 1):
             value: U | None = None
             try:
@@ -104,35 +156,11 @@ def read_each(
                     raise
                 broken.append((product, error))
             if progress is not None:
-                progress(Progress(what="files", done=done, total=len(products)))
+                progress(Progress(what="files", done=done, total=total))
             if not (broken and broken[-1][0] is product):
                 yield product, value  # type: ignore[misc]  # what `finish` returned
     if broken:
         lines = [f"{product.filename or product.uri or product.key}: {error}" for product, error in broken[:_NAMED]]
         more = f"\n... and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-        message = f"{len(broken)} of {len(products)} products were skipped:\n" + "\n".join(lines) + more
+        message = f"{len(broken)} of {total} products were skipped:\n" + "\n".join(lines) + more
         warnings.warn(message, HSTCloudWarning, stacklevel=stacklevel)
-
-
-def _in_turn(
-    products: Sequence[Product], plan_of: Callable[[Product], Plan[ByteRange, Piece, T]], store: Store, in_flight: int
-) -> Generator[tuple[Product, T | HSTCloudError]]:
-    """Give every product with what its plan returned, or the error that ended it, in order."""
-    waiting: dict[int, T | HSTCloudError] = {}
-    there: list[int] = []
-    for position, product in enumerate(products):
-        try:
-            placed(product)
-            there.append(position)
-        except NotInCloudError as error:
-            waiting[position] = error
-    work = ((products[position].key, plan_of(products[position])) for position in there)
-    turn = 0
-    with contextlib.closing(run_many(store, work, in_flight=in_flight)) as answers:  # type: ignore[type-var]
-        while turn < len(products):
-            while turn in waiting:
-                yield products[turn], waiting.pop(turn)
-                turn += 1
-            if turn < len(products):
-                at, result = next(answers)
-                waiting[there[at]] = result

@@ -9,7 +9,7 @@ from astropy import units as u
 from astropy.io import fits
 
 from hst_cloud.fits.layout import Layout
-from hst_cloud.fits.pixels import first_cards
+from hst_cloud.fits.structure import Cards
 from hst_cloud.science import units
 from hst_cloud.science.boxes import Window
 from hst_cloud.science.chips import Chip, title
@@ -33,8 +33,8 @@ _OF_THE_WHOLE = re.compile(
 def keyword(headers: Sequence[bytes], name: str) -> bool | float | str | None:
     """Return the value of a keyword in the last of `headers` that has it; None if none has."""
     for header in reversed(headers):
-        card = first_cards(header).get(name.encode())
-        if card is not None:
+        card = Cards(header).card(name)
+        if card:
             value = fits.Card.fromstring(card).value
             return None if isinstance(value, fits.card.Undefined) else value
     return None

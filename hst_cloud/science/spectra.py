@@ -21,16 +21,18 @@ from astropy.nddata import StdDevUncertainty
 from numpy.typing import NDArray
 
 from hst_cloud.archive.inputs import ProductsLike, as_product, as_products
+from hst_cloud.archive.places import placed
 from hst_cloud.errors import FormatError, MissingExtraError, QueryError
 from hst_cloud.fits.columns import Form, TableRead, decode
+from hst_cloud.fits.index import IndexLike, as_index
 from hst_cloud.fits.keywords import Memo, Value, pick
-from hst_cloud.fits.layout import HDUExtent
+from hst_cloud.fits.layout import HDUExtent, Scan
+from hst_cloud.fits.recall import read_one
 from hst_cloud.fits.tables import WHOLE, Tables, read_tables
 from hst_cloud.science.flags import BitFlags, default_good_bits, mask_of
-from hst_cloud.science.many import OnError, as_on_error, placed, read_each
+from hst_cloud.science.many import OnError, as_on_error, read_each, recalled
 from hst_cloud.science.units import unit_of
 from hst_cloud.store.adapters import StoreLike, as_store
-from hst_cloud.store.drive import run_one
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
 from hst_cloud.store.policy import S3
@@ -75,6 +77,7 @@ def spectrum(
     segment: str | None = None,
     good_bits: BitFlags = "pipeline",
     store: StoreLike = None,
+    index: IndexLike = True,
 ) -> Spectrum:
     """Read one extracted spectrum of COS or STIS.
 
@@ -92,6 +95,8 @@ def spectrum(
         bit of SDQFLAGS.
     store : optional
         Where to read, as for `~hst_cloud.open`.
+    index : Index or bool, optional
+        Where layouts and headers are kept, as for `~hst_cloud.open`.
 
     Returns
     -------
@@ -114,7 +119,7 @@ def spectrum(
 
     Notes
     -----
-    Requests: one for a file of at most 1 MiB, or of 8 MiB of known size; else two.
+    Requests: one for a file of at most 1 MiB, or of 8 MiB of known size, or that `index` knows; else two.
 
     Examples
     --------
@@ -124,7 +129,8 @@ def spectrum(
     made = _specutils()
     known = placed(as_product(product))
     where = as_store(store)
-    rows = list(_rows(known, run_one(where, known.key, _plan(known)), Memo()))
+    read = read_one(where, known, _plan, index=as_index(index, where), first=_first(known))
+    rows = list(_rows(known, read, Memo()))
     found = [row for row in rows if _matches(row, order, segment)]
     if len(found) != 1:
         wanted = " and ".join(f"{n}={v!r}" for n, v in (("order", order), ("segment", segment)) if v is not None)
@@ -143,6 +149,7 @@ def spectra(
     segment: str | None = None,
     good_bits: BitFlags = "pipeline",
     store: StoreLike = None,
+    index: IndexLike = True,
     in_flight: int = S3.in_flight,
     on_error: OnError = "raise",
     progress: Callable[[Progress], None] | None = None,
@@ -155,7 +162,7 @@ def spectra(
         Products, or what names them.
     order, segment : optional
         Take the rows of these alone, as in `spectrum`; a product without any adds nothing.
-    good_bits, store
+    good_bits, store, index
         As for `spectrum`.
     in_flight : int, optional
         Requests in flight at a time.
@@ -181,7 +188,7 @@ def spectra(
 
     Notes
     -----
-    Requests: one for each file of at most 1 MiB, or of 8 MiB of known size; else two.
+    Requests: one for each file of at most 1 MiB, or of 8 MiB of known size, or that `index` knows; else two.
 
     Examples
     --------
@@ -198,10 +205,11 @@ def spectra(
         return [_spectrum(row, good_bits, made.Spectrum) for row in chosen]
 
     found = made.SpectrumList()
-    for _, several in read_each(
-        as_products(products), _plan, finish, store=as_store(store), in_flight=in_flight, on_error=on_error,
-        progress=progress, stacklevel=3,
-    ):  # fmt: skip
+    known, where = as_products(products), as_store(store)
+    results = recalled(
+        known, lambda _: _plan, store=where, index=as_index(index, where), in_flight=in_flight, first=_first
+    )
+    for _, several in read_each(results, finish, total=len(known), on_error=on_error, progress=progress, stacklevel=3):
         found.extend(several)
     return found
 
@@ -219,9 +227,12 @@ def _specutils() -> Any:
     return specutils
 
 
-def _plan(product: Product) -> Plan[ByteRange, Piece, Tables]:
-    whole = product.size is not None and product.size <= WHOLE
-    return read_tables(product.key, _choose, size=product.size, first=product.size if whole else None)
+def _plan(found: Scan) -> Plan[ByteRange, Piece, Tables]:
+    return read_tables(found, _choose)
+
+
+def _first(product: Product) -> int | None:
+    return product.size if product.size is not None and product.size <= WHOLE else None
 
 
 def _choose(_number: int, _extent: HDUExtent, form: Form) -> Sequence[str] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from astropy import units as u
@@ -12,15 +12,17 @@ from astropy.utils.masked import Masked
 from numpy.typing import NDArray
 
 from hst_cloud.archive.inputs import ProductsLike, as_product, as_products
+from hst_cloud.archive.places import placed
 from hst_cloud.errors import QueryError
 from hst_cloud.fits.columns import Form, TableRead, decode, nulls
-from hst_cloud.fits.layout import HDUExtent
+from hst_cloud.fits.index import IndexLike, as_index
+from hst_cloud.fits.layout import HDUExtent, Scan
+from hst_cloud.fits.recall import read_one
 from hst_cloud.fits.tables import WHOLE, Choice, Tables, read_tables
 from hst_cloud.science.fgs import as_channels, is_sensor, read_channels
-from hst_cloud.science.many import OnError, as_on_error, placed, read_each
+from hst_cloud.science.many import OnError, as_on_error, read_each, recalled
 from hst_cloud.science.units import unit_of
 from hst_cloud.store.adapters import StoreLike, as_store
-from hst_cloud.store.drive import run_one
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
 from hst_cloud.store.policy import S3
@@ -39,6 +41,7 @@ def table(
     columns: Sequence[str] | None = None,
     rows: slice | None = None,
     store: StoreLike = None,
+    index: IndexLike = True,
 ) -> QTable:
     """Read a table of a product, or some columns and rows of it.
 
@@ -58,6 +61,8 @@ def table(
         Which rows, zero-based and without steps; all by default. No others are read.
     store : optional
         Where to read, as for `~hst_cloud.open`.
+    index : Index or bool, optional
+        Where layouts and headers are kept, as for `~hst_cloud.open`.
 
     Returns
     -------
@@ -77,7 +82,7 @@ def table(
     Notes
     -----
     Requests: one for a file of at most 1 MiB, or of 8 MiB of known size of which all is wanted; else one or two for
-    the headers and one for each 8 MiB of the rows.
+    the headers and one for each 8 MiB of the rows. The headers of a larger file that `index` knows cost none.
 
     Examples
     --------
@@ -86,9 +91,12 @@ def table(
     """
     known = placed(as_product(product))
     where = as_store(store)
+    kept = as_index(index, where)
     if hdu is None and is_sensor(known.key):
-        return as_channels(run_one(where, known.key, read_channels(known.key, rows=rows, size=known.size)), columns)
-    read = run_one(where, known.key, _plan(known, hdu, columns, rows))
+        sensor = read_one(where, known, lambda found: read_channels(found, rows=rows), index=kept)
+        return as_channels(sensor, columns)
+    wanted = _wanted(hdu, columns, rows)
+    read = read_one(where, known, wanted.plan, index=kept, first=wanted.first(known))
     return as_table(read, _only(known, read, hdu))
 
 
@@ -99,6 +107,7 @@ def tables(
     columns: Sequence[str] | None = None,
     rows: slice | None = None,
     store: StoreLike = None,
+    index: IndexLike = True,
     in_flight: int = S3.in_flight,
     on_error: OnError = "raise",
     progress: Callable[[Progress], None] | None = None,
@@ -109,7 +118,7 @@ def tables(
     ----------
     products : Table or iterable
         Products, or what names them.
-    hdu, columns, rows, store
+    hdu, columns, rows, store, index
         As for `table`.
     in_flight : int, optional
         Requests in flight at a time.
@@ -145,7 +154,7 @@ def tables(
         return as_table(read, _only(product, read, hdu))
 
     return _each(
-        products, finish, lambda product: _plan(product, hdu, columns, rows), store=store, in_flight=in_flight,
+        products, finish, _wanted(hdu, columns, rows), store=store, index=index, in_flight=in_flight,
         on_error=on_error, progress=progress,
     )  # fmt: skip
 
@@ -157,6 +166,7 @@ def columns(
     columns: Sequence[str] | None = None,
     rows: slice | None = None,
     store: StoreLike = None,
+    index: IndexLike = True,
     in_flight: int = S3.in_flight,
     on_error: OnError = "raise",
     progress: Callable[[Progress], None] | None = None,
@@ -165,7 +175,7 @@ def columns(
 
     Parameters
     ----------
-    products, hdu, columns, rows, store, in_flight, on_error, progress
+    products, hdu, columns, rows, store, index, in_flight, on_error, progress
         As for `tables`.
 
     Yields
@@ -196,7 +206,7 @@ def columns(
         return decode(_only(product, read, hdu))
 
     return _each(
-        products, finish, lambda product: _plan(product, hdu, columns, rows), store=store, in_flight=in_flight,
+        products, finish, _wanted(hdu, columns, rows), store=store, index=index, in_flight=in_flight,
         on_error=on_error, progress=progress,
     )  # fmt: skip
 
@@ -236,30 +246,47 @@ def measured(values: NDArray[Any], unit: u.UnitBase | None, mask: NDArray[np.boo
 # --- Which table -----------------------------------------------------------------------------------------------------
 
 
+class _Wanted(NamedTuple):
+    """What is asked of every file."""
+
+    hdu: HDULike
+    columns: Sequence[str] | None
+    rows: slice | None
+
+    def plan(self, found: Scan) -> Plan[ByteRange, Piece, Tables]:
+        """Return what reads it from one file."""
+        return read_tables(found, _choice(self.hdu, self.columns), rows=self.rows)
+
+    def first(self, product: Product) -> int | None:
+        """Return the bytes of a file that are read at once, because all of it is wanted."""
+        size = product.size
+        everything = all(part is None for part in self)
+        return size if everything and size is not None and size <= WHOLE else None
+
+
+def _wanted(hdu: HDULike, columns: Sequence[str] | None, rows: slice | None) -> _Wanted:
+    _named(hdu)  # raises before anything is sent
+    return _Wanted(hdu, columns, rows)
+
+
 def _each(
     products: ProductsLike,
     finish: Callable[[Product, Tables], Any],
-    plan_of: Callable[[Product], Plan[ByteRange, Piece, Tables]],
+    wanted: _Wanted,
     *,
     store: StoreLike,
+    index: IndexLike,
     in_flight: int,
     on_error: OnError,
     progress: Callable[[Progress], None] | None,
 ) -> Iterator[tuple[Product, Any]]:
     as_on_error(on_error)
-    return read_each(
-        as_products(products), plan_of, finish, store=as_store(store), in_flight=in_flight, on_error=on_error,
-        progress=progress,
+    known, where = as_products(products), as_store(store)
+    results = recalled(
+        known, lambda _: wanted.plan, store=where, index=as_index(index, where), in_flight=in_flight,
+        first=wanted.first,
     )  # fmt: skip
-
-
-def _plan(
-    product: Product, hdu: HDULike, columns: Sequence[str] | None, rows: slice | None
-) -> Plan[ByteRange, Piece, Tables]:
-    whole = hdu is None and columns is None and rows is None and product.size is not None and product.size <= WHOLE
-    return read_tables(
-        product.key, _choice(hdu, columns), rows=rows, size=product.size, first=product.size if whole else None
-    )
+    return read_each(results, finish, total=len(known), on_error=on_error, progress=progress)
 
 
 def _choice(hdu: HDULike, columns: Sequence[str] | None) -> Choice:

@@ -15,6 +15,7 @@ import itertools
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
@@ -127,6 +128,7 @@ def _on_the_loop(store: Concurrent, jobs: Iterator[Job[T]], in_flight: int) -> I
     # Plans wait in line beside those that are being answered, so that no slot is free while this thread is busy.
     window = in_flight + -(-in_flight // 2)
     left, more = 0, True
+    came: deque[tuple[int, T | BaseException]] = deque()
     try:
         while left or more:
             room = more and left < window
@@ -135,11 +137,12 @@ def _on_the_loop(store: Concurrent, jobs: Iterator[Job[T]], in_flight: int) -> I
                 more = job is not None
                 if job is not None:
                     left += 1
-                    loop.post(crew.begin, *job)
-            taken = crew.result(patient=not room)
-            if taken is None:
+                    crew.add(*job)
+            if not came and left:
+                came.extend(crew.results(patient=not room))
+            if not came:
                 continue
-            position, result = taken
+            position, result = came.popleft()
             left -= 1
             if isinstance(result, BaseException) and not isinstance(result, HSTCloudError):
                 raise result
@@ -154,24 +157,34 @@ class _Crew(Generic[T]):
     def __init__(self, store: Concurrent, in_flight: int) -> None:
         self._store = store
         self._in_flight = in_flight
-        self._done: queue.SimpleQueue[tuple[int, T | BaseException]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[list[tuple[int, T | BaseException]]] = queue.SimpleQueue()
+        self._drawn: deque[tuple[int, Job[T]]] = deque()
+        self._called = False
         self._gone = threading.Event()
         self._process = os.getpid()
         # What follows is touched on the private loop alone.
+        self._ended: list[tuple[int, T | BaseException]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._bound = Slots(in_flight)
         self._room: contextlib.ExitStack | None = None
 
     # -- on the caller's thread
 
-    def result(self, *, patient: bool) -> tuple[int, T | BaseException] | None:
-        """Take one result; None if there is none yet and the caller would not wait."""
+    def add(self, position: int, job: Job[T]) -> None:
+        """Have the plan of `job` driven."""
+        self._drawn.append((position, job))
+        if not self._called:  # else the loop has not come to those before: the two threads need not meet again
+            self._called = True
+            loop.post(self._begin)
+
+    def results(self, *, patient: bool) -> list[tuple[int, T | BaseException]]:
+        """Take what has come; nothing if there is nothing yet and the caller would not wait."""
         if os.getpid() != self._process:
             message = "these files are being read by the process that forked this one; read them anew here"
             raise RuntimeError(message)
         if patient:
             return loop.take(self._done)
-        return None if self._done.empty() else self._done.get_nowait()
+        return [] if self._done.empty() else self._done.get_nowait()
 
     def dismiss(self) -> None:
         """Cancel what is under way, and wait until nothing is left unless that would block the loop itself."""
@@ -183,21 +196,28 @@ class _Crew(Generic[T]):
 
     # -- on the private loop
 
-    def begin(self, position: int, job: Job[T]) -> None:
-        """Begin to drive the plan of `job`."""
+    def _begin(self) -> None:
+        self._called = False
         if self._room is None:
             self._room = contextlib.ExitStack()
             self._room.enter_context(self._store.room(self._in_flight))
-        task = asyncio.ensure_future(self._follow(position, job))
-        self._tasks.add(task)  # the loop itself holds tasks but weakly
-        task.add_done_callback(self._tasks.discard)
+        while self._drawn:
+            task = asyncio.ensure_future(self._follow(*self._drawn.popleft()))
+            self._tasks.add(task)  # the loop itself holds tasks but weakly
+            task.add_done_callback(self._tasks.discard)
 
     async def _follow(self, position: int, job: Job[T]) -> None:
         try:
             result: T | BaseException = await self._drive(job)
         except BaseException as error:  # noqa: BLE001  # raised by the thread that takes it
             result = error
-        self._done.put((position, result))
+        if not self._ended:  # what ends in this turn of the loop is handed over at once
+            asyncio.get_running_loop().call_soon(self._hand_over)
+        self._ended.append((position, result))
+
+    def _hand_over(self) -> None:
+        self._done.put(self._ended)
+        self._ended = []
 
     async def _drive(self, job: Job[T]) -> T:
         plan, pin = job.plan, job.etag

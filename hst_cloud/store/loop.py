@@ -41,7 +41,7 @@ class _Loop:
     """The loop, its thread, and what lives on it: made once for each process."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = asyncio.SelectorEventLoop()  # it watches sockets, which Windows' own does not
         self.resources: dict[Callable[[], Closable], Closable] = {}
         self.thread = threading.Thread(target=self._serve, name="hst_cloud", daemon=True)
         self.thread.start()

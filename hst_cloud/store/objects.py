@@ -2,7 +2,7 @@
 
 A store reads batches of byte ranges and lists batches of prefixes; one batch is one round trip.
 `HTTPStore` sends anonymous, unsigned HTTPS requests, which is all that the public bucket asks for.
-It is the only thing in this package that knows the HTTP engine (``docs/decisions/engine.rst`` says why this one);
+It is the only thing in this package that knows the HTTP engines (``docs/decisions/engine.rst`` says why these two);
 what the answers mean is `hst_cloud.store.s3`'s knowledge, how often to ask that of `hst_cloud.store.policy`.
 """
 
@@ -11,31 +11,34 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 from urllib.parse import quote
 
-import aiohttp
-from yarl import URL
+import numpy as np
 
 from hst_cloud.errors import ObjectChangedError
 from hst_cloud.settings import endpoints
 from hst_cloud.store import loop
+from hst_cloud.store.exchange import Engine, Request
 from hst_cloud.store.policy import S3, Clock, Policy
-from hst_cloud.store.s3 import Answer, Body, ListedObject, Piece, Question, Unusable, beyond_end, listing_page, verdict
+from hst_cloud.store.s3 import Body, ListedObject, Page, Part, Piece, Question, Unusable, listing_page, verdict
 from hst_cloud.store.slots import Slots
+from hst_cloud.store.streams import Streams
+from hst_cloud.store.transfers import Transfers
 from hst_cloud.values import ByteRange
 
 __all__ = ["Concurrent", "HTTPStore", "ListedObject", "Piece", "Store", "Traffic", "one_version", "public_store"]
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Page)
 
 _log = logging.getLogger("hst_cloud.store")
 
-# Bytes of an answer without the bytes asked for that are looked at: S3's errors have some hundreds.
-ERROR_SIZE = 64 * 1024
+# Bytes from which on a range is read by a thread, into memory of its own: ``docs/decisions/engine.rst``.
+LARGE = 1024 * 1024
 # Bytes of a page of a listing: 1,000 keys of 1,024 bytes at most, their other fields, and escapes.
 PAGE_SIZE = 16 * 1024 * 1024
 # Pages of one listing: a million keys below one prefix are no visit, but a server that turns in circles.
@@ -210,7 +213,7 @@ class HTTPStore:
         url = self.address(key)
         places: Sequence[memoryview | None] = into or [None] * len(ranges)
         asked = [
-            self._read(Question(key, url, wanted), Body(wanted, etag, place), clock, bound)
+            self._read(Question(key, url, wanted), Body(wanted, etag, place or _room(wanted)), clock, bound)
             for wanted, place in zip(ranges, places, strict=True)
         ]
         if len(asked) == 1:  # a task would cost more than the request's own logic
@@ -231,45 +234,29 @@ class HTTPStore:
         return loop.run(list_all())
 
     async def _read(self, question: Question, body: Body, clock: Clock, bound: Slots | None) -> Piece:
-        async def take(response: aiohttp.ClientResponse) -> Piece:
-            if response.status != 206:
-                answer = await self._answer(response, ERROR_SIZE)
-                nothing = beyond_end(answer, body)
-                if nothing is None:
-                    raise verdict(answer, body)
-                return nothing
-            missing = body.begin(response.headers)
-            async for chunk in response.content.iter_any():
-                self.traffic.bytes += len(chunk)
-                missing -= len(chunk)
-                if missing < 0:
-                    break
-                body.add(chunk)
-            if missing:
-                if missing < 0:
-                    body.drop()
-                text = f"sent {'more' if missing < 0 else f'{missing} bytes less'} than its Content-Range says"
-                raise Unusable(text, again=True, headers=response.headers)
-            return body.piece()
+        def part() -> tuple[Mapping[str, str], Part]:
+            return body.headers(), Part(body)
 
         try:
-            return await self._ask(question, body.headers, take, clock, bound)
+            return await self._ask(question, part, Part.piece, clock, bound)
         finally:
             body.drop()
 
     async def _list(self, prefix: str, clock: Clock) -> list[ListedObject]:
-        async def take(response: aiohttp.ClientResponse) -> tuple[list[ListedObject], str]:
-            answer = await self._answer(response, PAGE_SIZE)
-            if answer.status != 200:
-                raise verdict(answer)
-            return listing_page(answer.body, prefix)
+        def page() -> tuple[Mapping[str, str], Page]:
+            return {}, Page(PAGE_SIZE)
+
+        def entries(page: Page) -> tuple[list[ListedObject], str]:
+            if page.status != 200:
+                raise verdict(page.answer)
+            return listing_page(page.answer.body, prefix)
 
         first = f"{self.root}?list-type=2&prefix={quote(prefix, safe='')}"
         found: list[ListedObject] = []
         url, tokens = first, {""}
         while True:
-            page, token = await self._ask(Question(prefix, url), dict, take, clock)
-            found += page
+            listed, token = await self._ask(Question(prefix, url), page, entries, clock)
+            found += listed
             if not token:
                 return found
             if token in tokens or len(tokens) >= PAGES:
@@ -281,62 +268,39 @@ class HTTPStore:
     async def _ask(
         self,
         question: Question,
-        headers: Callable[[], Mapping[str, str]],
-        take: Callable[[aiohttp.ClientResponse], Awaitable[T]],
+        attempt: Callable[[], tuple[Mapping[str, str], P]],
+        read: Callable[[P], T],
         clock: Clock,
         bound: Slots | None = None,
     ) -> T:
-        """Send one request until `take` is content with an answer, the tries are spent, or time is up."""
+        """Send requests, each an `attempt`, until `read` makes something of one, the tries are spent, or time is up."""
         session = loop.resource(_Session)
         tried = 0
         while True:
             try:
                 async with bound or _UNBOUND, session.slots(self._policy):
                     tried += 1
-                    return await self._send(session.client, question, headers(), take, clock)
-            except (Unusable, aiohttp.ClientError, TimeoutError, OSError) as error:
-                trouble = error if isinstance(error, Unusable) else _trouble(error)
-                pause = clock.wait(tried, trouble.headers.get("Retry-After")) if trouble.again else None
+                    headers, page = attempt()
+                    await self._send(session, question, headers, page, clock)
+                    return read(page)
+            except Unusable as trouble:
+                pause = clock.wait(tried, trouble.headers.get("retry-after")) if trouble.again else None
                 if pause is None:
-                    raise trouble.as_error(question, tried=tried, elapsed=clock.elapsed) from (
-                        None if trouble is error else error
-                    )
+                    raise trouble.as_error(question, tried=tried, elapsed=clock.elapsed) from trouble.__cause__
             await asyncio.sleep(pause)
 
     async def _send(
-        self,
-        client: aiohttp.ClientSession,
-        question: Question,
-        headers: Mapping[str, str],
-        take: Callable[[aiohttp.ClientResponse], Awaitable[T]],
-        clock: Clock,
-    ) -> T:
+        self, session: _Session, question: Question, headers: Mapping[str, str], page: Page, clock: Clock
+    ) -> None:
+        """Send one request and have the answer received by `page`."""
         self.traffic.requests += 1
-        began, status = clock.elapsed, 0
-        limits = aiohttp.ClientTimeout(
-            total=clock.attempt, sock_connect=self._policy.connect, sock_read=self._policy.read
-        )
-        # No redirect is followed: bytes of another host are not the bucket's.
+        began = clock.elapsed
+        request = Request(question.url, headers, self._policy.connect, self._policy.read, clock.attempt)
         try:
-            async with client.get(
-                URL(question.url, encoded=True), headers=headers, allow_redirects=False, timeout=limits
-            ) as response:
-                status = response.status
-                return await take(response)
+            await session.engine(question.wanted).get(request, page)
         finally:
-            _log.debug("GET %s: HTTP %d after %.0f ms", question, status, (clock.elapsed - began) * 1000)
-
-    async def _answer(self, response: aiohttp.ClientResponse, most: int) -> Answer:
-        """Read an answer as far as `most` bytes; what lies behind is never received."""
-        parts: list[bytes] = []
-        left = most
-        async for chunk in response.content.iter_any():
-            self.traffic.bytes += len(chunk)
-            parts.append(chunk[:left])
-            left -= len(chunk)
-            if left <= 0:
-                break
-        return Answer(response.status, response.headers, b"".join(parts))
+            self.traffic.bytes += page.came
+            _log.debug("GET %s: HTTP %d after %.0f ms", question, page.status, (clock.elapsed - began) * 1000)
 
 
 @functools.lru_cache(maxsize=16)
@@ -349,22 +313,17 @@ def public_store() -> HTTPStore:
     return _store_at(endpoints().bucket)
 
 
-def _client() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),  # the slots bound the connections
-        headers={"Accept-Encoding": "identity", "User-Agent": "hst_cloud"},
-        auto_decompress=False,  # an object is what is stored, whatever Content-Encoding its metadata name
-        trust_env=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )
-
-
 @dataclass(slots=True)
 class _Session:
     """The connections of one event loop, and the bounds on requests in flight: one for each kind of service."""
 
-    client: aiohttp.ClientSession = field(default_factory=_client)
+    transfers: Engine = field(default_factory=Transfers)
+    streams: Engine = field(default_factory=Streams)
     bounds: dict[Policy, Slots] = field(default_factory=dict)
+
+    def engine(self, wanted: ByteRange | None) -> Engine:
+        """Return what reads so much fastest."""
+        return self.streams if wanted is not None and wanted.size >= LARGE else self.transfers
 
     def slots(self, policy: Policy) -> Slots:
         if policy not in self.bounds:
@@ -372,7 +331,13 @@ class _Session:
         return self.bounds[policy]
 
     async def close(self) -> None:
-        await self.client.close()
+        await self.transfers.close()
+        await self.streams.close()
+
+
+def _room(wanted: ByteRange) -> memoryview | None:
+    """Return memory for a large range, which nobody has touched; a small one is kept as it comes."""
+    return np.empty(wanted.size, np.uint8).data if wanted.size >= LARGE else None
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
@@ -384,15 +349,3 @@ async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _trouble(error: Exception) -> Unusable:
-    """Translate what the engine raises; the first line of its text is kept."""
-    said = (str(error).splitlines() or [""])[0]
-    name = type(error).__name__
-    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
-        advice = "The address or this machine's certificates (SSL_CERT_FILE) are wrong; nothing was read."
-        return Unusable(f"gave no trusted connection: {name}: {said}", advice=advice)
-    if isinstance(error, TimeoutError):
-        said = said or "took too long"
-    return Unusable(f"gave no answer: {name}: {said}", again=True)

@@ -38,6 +38,7 @@ def arrange(
     link: Link | None = None,
     in_flight: int = S3.in_flight,
     files: int = 1,
+    few: bool = False,
     memory: int = MEMORY,
 ) -> list[ByteRange]:
     """Return the requests that bring `ranges` soonest: one span, a few, or many, long ones split.
@@ -53,6 +54,8 @@ def arrange(
     files : int, optional
         Objects that are read like this at the same time: they share the link and the requests in flight, so that the
         more there are, the less a split gains and the less a gap may cost.
+    few : bool, optional
+        Split nothing of at most 8 MiB: the fewest requests, although more of them were sooner done.
     memory : int, optional
         Bytes of the requests, gaps included. No gap is read that leads beyond it.
 
@@ -74,7 +77,7 @@ def arrange(
     choices = []
     for runs in candidates:
         size = sum(run.size for run in runs)
-        part = min(PART, -(-size // _useful(size, link, in_flight, files)))
+        part = PART if few else min(PART, -(-size // _useful(size, link, in_flight, files)))
         choices.append([piece for run in runs for piece in split(run, part=PART)])
         choices.append([piece for run in runs for piece in split(run, part=_near(run.size, part))])
     return min(choices, key=lambda requests: link.seconds(requests, in_flight=in_flight, files=files))
@@ -192,6 +195,7 @@ def fetch(
     held: Segments | None = None,
     link: Link | None = None,
     in_flight: int = S3.in_flight,
+    few: bool = False,
 ) -> Segments:
     """Read `ranges` of one version of an object in one batch: one round trip.
 
@@ -212,6 +216,8 @@ def fetch(
         What the requests are arranged for.
     in_flight : int, optional
         Requests in flight at a time that they are arranged for.
+    few : bool, optional
+        As for `arrange`.
 
     Notes
     -----
@@ -222,7 +228,8 @@ def fetch(
     known = [(wanted, held.run(wanted.start)[: wanted.size]) for wanted in ranges if wanted.size > 0]
     parts: list[tuple[int, bytes | memoryview]] = [(wanted.start, have) for wanted, have in known]
     ends = {start + len(have): have for start, have in sorted(parts, key=lambda part: len(part[1]))}
-    asks = arrange([ByteRange(w.start + len(have), w.stop) for w, have in known], link=link, in_flight=in_flight)
+    missing = [ByteRange(wanted.start + len(have), wanted.stop) for wanted, have in known]
+    asks = arrange(missing, link=link, in_flight=in_flight, few=few)
     places: list[memoryview | None] = []
     runs: list[tuple[list[ByteRange], memoryview | None, int]] = []
     for run in _runs(asks):

@@ -27,10 +27,23 @@ from hst_cloud.errors import (
 from hst_cloud.store.policy import RETRIED, THROTTLED
 from hst_cloud.values import ByteRange
 
-__all__ = ["Answer", "Body", "ListedObject", "Piece", "Question", "Unusable", "listing_page", "verdict"]
+__all__ = [
+    "Answer",
+    "Body",
+    "ListedObject",
+    "Page",
+    "Part",
+    "Piece",
+    "Question",
+    "Unusable",
+    "listing_page",
+    "verdict",
+]
 
 OFFLINE = "Check the connection, or run 'hst-cloud doctor'."
 AGAIN = "Open it again."
+# Bytes of an answer without the bytes asked for that are looked at: S3's errors have some hundreds.
+ERROR_SIZE = 64 * 1024
 
 
 class Piece(NamedTuple):
@@ -75,7 +88,7 @@ class Answer(NamedTuple):
     status: int
     """HTTP status."""
     headers: Mapping[str, str]
-    """Headers, without regard to case."""
+    """Headers, their names in lower case."""
     body: bytes
     """The body, or its beginning."""
 
@@ -144,16 +157,16 @@ class Body:
         Unusable
             They announce other bytes than were asked for, or another version.
         """
-        etag = unquoted(headers.get("ETag"))
+        etag = unquoted(headers.get("etag"))
         expected = self.pinned or (self.etag if self.got else None)
         if expected is not None and _opaque(etag) != _opaque(expected):  # the server ignores If-Match
             raise changed(expected, etag, headers)
-        start, stop, size = content_range(headers.get("Content-Range", ""))
+        start, stop, size = content_range(headers.get("content-range", ""))
         asked = self.wanted.start + self.got
         end = min(self.wanted.stop, size)
         if (start, stop) != (asked, end):
             text = f"answered with other bytes: expected {asked}-{end - 1}" if size >= 0 else "did not say which bytes"
-            text += f", found Content-Range {headers.get('Content-Range')!r}"
+            text += f", found Content-Range {headers.get('content-range')!r}"
             raise Unusable(text, headers=headers)
         self.size, self.etag = size, etag
         return stop - start
@@ -165,6 +178,10 @@ class Body:
         else:
             self.into[self.got : self.got + len(chunk)] = chunk
         self.got += len(chunk)
+
+    def place(self, size: int) -> memoryview | None:
+        """Return where the next `size` bytes belong; None where no buffer was given."""
+        return None if self.into is None else self.into[self.got : self.got + size]
 
     def drop(self) -> None:
         """Forget what has come in."""
@@ -179,6 +196,101 @@ class Body:
         return Piece(data, self.size, self.etag)
 
 
+class Page:
+    """An answer that is read whole, but no further than as `most` bytes; one object for each try."""
+
+    def __init__(self, most: int) -> None:
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+        self.came = 0
+        self._most = most
+        self._body = bytearray()
+
+    def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take the status and the headers."""
+        self.status, self.headers = status, headers
+
+    def take(self, chunk: bytes) -> bool:
+        """Take bytes, and tell whether more are wanted."""
+        self.came += len(chunk)
+        self._body += chunk
+        return len(self._body) < self._most
+
+    def place(self) -> memoryview | None:
+        """Return None: the bytes are taken as they come."""
+        return None
+
+    def placed(self, size: int) -> None:
+        """Never called."""
+
+    @property
+    def answer(self) -> Answer:
+        """What was read."""
+        return Answer(self.status, self.headers, bytes(self._body[: self._most]))
+
+
+class Part(Page):
+    """The answer to a request for what is missing of `body`; one object for each try."""
+
+    def __init__(self, body: Body) -> None:
+        super().__init__(ERROR_SIZE)
+        self._range = body
+        self._missing = 0
+
+    def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take the status and the headers.
+
+        Raises
+        ------
+        Unusable
+            They announce other bytes than were asked for, or another version.
+        """
+        super().begin(status, headers)
+        if status == 206:
+            self._missing = self._range.begin(headers)
+
+    def take(self, chunk: bytes) -> bool:
+        """Take bytes, and tell whether more are wanted."""
+        if self.status != 206:
+            return super().take(chunk)
+        self.came += len(chunk)
+        self._missing -= len(chunk)
+        if self._missing < 0:
+            return False
+        self._range.add(chunk)
+        return True
+
+    def place(self) -> memoryview | None:
+        """Return where the next bytes of the range belong."""
+        return self._range.place(self._missing) if self._missing > 0 else None
+
+    def placed(self, size: int) -> None:
+        """Note that so many were received there."""
+        self.came += size
+        self._missing -= size
+        self._range.got += size
+
+    def piece(self) -> Piece:
+        """Return the bytes of the whole range.
+
+        Raises
+        ------
+        Unusable
+            They are not there, or more than they.
+        """
+        if self.status != 206:
+            nothing = beyond_end(self.answer, self._range)
+            if nothing is None:
+                raise verdict(self.answer, self._range)
+            return nothing
+        if self._missing:
+            if self._missing < 0:
+                self._range.drop()
+            text = f"sent {'more' if self._missing < 0 else f'{self._missing} bytes less'} than its Content-Range says"
+            raise Unusable(text, again=True, headers=self.headers)
+        return self._range.piece()
+
+
 def beyond_end(answer: Answer, body: Body) -> Piece | None:
     """Return the empty piece that an answer without bytes stands for: the range begins at or behind the end.
 
@@ -189,8 +301,8 @@ def beyond_end(answer: Answer, body: Body) -> Piece | None:
     Unusable
         It refuses the range without saying how large the object is, or although the object is large enough.
     """
-    etag = unquoted(answer.headers.get("ETag"))
-    empty = answer.status == 200 and answer.headers.get("Content-Length") == "0"
+    etag = unquoted(answer.headers.get("etag"))
+    empty = answer.status == 200 and answer.headers.get("content-length") == "0"
     if not empty and answer.status != 416:
         return None
     if body.got:  # it was larger a moment ago
@@ -199,7 +311,7 @@ def beyond_end(answer: Answer, body: Body) -> Piece | None:
         if body.pinned is not None and etag != body.pinned:
             raise changed(body.pinned, etag, answer.headers)
         return Piece(b"", 0, etag)
-    told = re.fullmatch(r"bytes \*/([0-9]+)", answer.headers.get("Content-Range", ""))
+    told = re.fullmatch(r"bytes \*/([0-9]+)", answer.headers.get("content-range", ""))
     size = told[1] if told else error_field(answer.body, "ActualObjectSize")
     if not _is_number(size) or int(size) > body.wanted.start:
         text = f"refused the range (HTTP 416) of an object of {size or 'unknown'} bytes"
@@ -222,7 +334,7 @@ def verdict(answer: Answer, body: Body | None = None) -> Unusable:
     match answer.status:
         case status if status in RETRIED or code in {"InternalError", "SlowDown", "ServiceUnavailable"}:
             kind = ThrottledError if status in THROTTLED or code == "SlowDown" else StoreUnavailableError
-            after = answer.headers.get("Retry-After")
+            after = answer.headers.get("retry-after")
             text = f"gave no answer but {text}" + (f", Retry-After {after}" if after else "")
             again, advice = True, "Try again later." if kind is StoreUnavailableError else "Ask for less at a time."
         case 404 if code == "NoSuchBucket":
@@ -236,12 +348,12 @@ def verdict(answer: Answer, body: Body | None = None) -> Unusable:
             advice = "Exclusive-access data are not in the public bucket; where listing is forbidden, S3 says the same "
             advice += "of keys that do not exist."
         case 412 if body is not None:
-            return changed(body.pinned or body.etag, unquoted(answer.headers.get("ETag")) or "another", answer.headers)
+            return changed(body.pinned or body.etag, unquoted(answer.headers.get("etag")) or "another", answer.headers)
         case status if 300 <= status < 400:
             kind, text = WrongRegionError, f"is served from {_elsewhere(answer)} ({text}), where nobody followed"
             advice = "Name the right endpoint, or check what stands between here and the bucket."
         case 200 | 206:
-            length = answer.headers.get("Content-Length", "unknown")
+            length = answer.headers.get("content-length", "unknown")
             text = f"ignored the range and sent something else ({text}, Content-Length {length})"
     return Unusable(text, kind=kind, again=again, advice=advice, headers=answer.headers)
 
@@ -309,7 +421,7 @@ def error_field(body: bytes, name: str) -> str:
 
 def _elsewhere(answer: Answer) -> str:
     region = answer.headers.get("x-amz-bucket-region")
-    return f"the region {region}" if region else answer.headers.get("Location") or "elsewhere"
+    return f"the region {region}" if region else answer.headers.get("location") or "elsewhere"
 
 
 def _is_number(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import io
@@ -23,24 +24,24 @@ import pytest
 from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import RecordingStore, hdulists, put
+from support import hdulists
 
-from hst_cloud.errors import HSTCloudWarning, ObjectChangedError, QueryError
-from hst_cloud.fits.index import Index, as_index, known_or_scan, remembered
+from hst_cloud.errors import HSTCloudWarning, QueryError
+from hst_cloud.fits.index import Index, as_index
 from hst_cloud.fits.layout import Scan, scan
 from hst_cloud.fits.structure import HDUExtent, Layout
 from hst_cloud.settings import cache_folder
-from hst_cloud.store.adapters import FolderStore
-from hst_cloud.store.drive import run_one
-from hst_cloud.store.objects import HTTPStore, Piece
+from hst_cloud.store.adapters import FolderStore, FsspecStore
+from hst_cloud.store.meter import Meter
+from hst_cloud.store.objects import HTTPStore, Piece, public_store
 from hst_cloud.store.plan import drive
 from hst_cloud.store.ranges import Segments
-from hst_cloud.testing import LocalArchive
 from hst_cloud.testing.demo import imaging
 from hst_cloud.values import ByteRange
 
 STORE = FolderStore("/archive")
-NAME = "layouts-1.sqlite"
+BUCKET = HTTPStore("http://127.0.0.1:1/stpubdata")
+NAME = "layouts-2.sqlite"
 
 
 def content(hdul):
@@ -254,6 +255,16 @@ def test_damage_anywhere_gives_no_wrong_layout(filled, patches, cut):
             assert known is None or same(known, made(3, etag="new"))
 
 
+def test_damage_of_which_sqlite_speaks_in_no_text(filled, tmp_path):
+    """What it says of a damaged table may quote the damage: bytes that are no UTF-8."""
+    at = filled.index(b"CREATE TABLE files (") + 8
+    (tmp_path / NAME).write_bytes(filled[:at] + b"\x80" + filled[at + 1 :])
+    with Index(tmp_path) as index:
+        assert index.get(STORE, "k1.fits") is None
+        index.put(STORE, made())
+        assert index.get(STORE, "k0.fits").layout == made().layout
+
+
 @given(column=st.sampled_from(["etag", "layout", "headers", "tables", "checksum"]), data=st.data())
 @settings(max_examples=60)
 def test_a_changed_row_is_no_layout(filled, column, data):
@@ -444,6 +455,47 @@ def test_what_is_too_large_is_not_kept(tmp_path):
         assert index.get(STORE, "k0.fits") is None
 
 
+# --- Many together ---------------------------------------------------------------------------------------------------
+
+
+def test_many_are_put_in_few_transactions(tmp_path):
+    """130 files take three; what is not yet written is not yet known."""
+    said = []
+    with Index(tmp_path) as index:
+        index.put(STORE, made(999))
+        index._database._connection.set_trace_callback(said.append)
+        with index.together(STORE) as put:
+            for number in range(130):
+                put(made(number))
+                assert (index.get(STORE, f"k{number}.fits") is not None) == (number in {63, 127})
+        assert sum(line.startswith("BEGIN") for line in said) == 3
+        assert all(same(index.get(STORE, f"k{number}.fits"), made(number)) for number in range(130))
+
+
+def test_what_was_found_before_an_error_is_kept(tmp_path):
+    """However the block ends; what has no version is left out."""
+    with Index(tmp_path) as index:
+        with contextlib.suppress(KeyError), index.together(STORE) as put:
+            put(made(1))
+            put(made(2, etag=None))
+            raise KeyError
+        assert index.get(STORE, "k1.fits") is not None
+        assert index.get(STORE, "k2.fits") is None
+
+
+def test_many_together_keep_the_bound(tmp_path):
+    """However many and however large they are, the file does not grow beyond its size, and the last ones are there."""
+    bound = 1024**2
+    with Index(tmp_path, max_bytes=bound) as index:
+        for size in (14400, 115200):
+            with index.together(STORE) as put:
+                for number in range(60):
+                    put(made(number, size=size))
+            assert index.get(STORE, "k59.fits").layout.size == size
+            index.close()
+            assert (tmp_path / NAME).stat().st_size <= bound
+
+
 # --- Many at once ----------------------------------------------------------------------------------------------------
 
 
@@ -547,6 +599,7 @@ def test_it_survives_a_fork(tmp_path):
 def test_the_folder_is_the_users_own(monkeypatch, tmp_path):
     """XDG's folder, or else the one in the home folder; HST_CLOUD_CACHE names another or none."""
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("HST_CLOUD_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert cache_folder() == tmp_path / ".cache" / "hst_cloud"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
@@ -555,8 +608,8 @@ def test_the_folder_is_the_users_own(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / "xdg" / "hst_cloud"
     monkeypatch.setenv("HST_CLOUD_CACHE", "~/mine")
     assert cache_folder() == tmp_path / "mine"
-    assert as_index(True).path == tmp_path / "mine"
-    assert as_index(True) is as_index(True)
+    assert as_index(True, BUCKET).path == tmp_path / "mine"
+    assert as_index(True, BUCKET) is as_index(True, BUCKET)
     with Index() as index:
         index.put(STORE, made())
     assert (tmp_path / "mine" / NAME).exists()
@@ -567,108 +620,31 @@ def test_it_can_be_switched_off(monkeypatch, word):
     """By the setting and by the argument; then nothing is kept, and nothing said."""
     monkeypatch.setenv("HST_CLOUD_CACHE", word)
     assert cache_folder() is None
-    assert as_index(True) is None
-    assert as_index(False) is None
+    assert as_index(True, BUCKET) is None
+    assert as_index(False, BUCKET) is None
     index = Index()
-    assert as_index(index) is index
+    assert as_index(index, BUCKET) is index
     index.put(STORE, made())
     assert index.get(STORE, "k0.fits") is None
 
 
-# --- Reading with it -------------------------------------------------------------------------------------------------
-
-
-def section(start, stop):
-    """Return a maker of plans that read bytes of the second HDU's data."""
-
-    def work(found):
-        at = found.layout.hdus[1].data.start
-        answers = yield [ByteRange(at + start, at + stop)]
-        return bytes(answers[0].data)
-
-    return work
-
-
-@pytest.fixture
-def archive(tmp_path, flc):
-    """Return a folder with an flc, its key, and an index."""
-    key = put(tmp_path / "archive", "jbqf03gjq_flc.fits", flc)
-    with Index(tmp_path / "cache") as index:
-        yield tmp_path / "archive", key, index
-
-
-def test_what_is_known_is_not_asked_for(archive, flc):
-    """The first scan sends requests, the second none; a file of another size than is told is scanned again."""
-    folder, key, index = archive
-    store = RecordingStore(folder)
-    found = known_or_scan(store, key, index)
-    first = store.reads
-    assert first >= 1
-    known = known_or_scan(store, key, index, size=len(flc), etag=found.layout.etag)
-    assert same(known, found)
-    assert store.reads == first
-    known_or_scan(store, key, index, size=len(flc) + 1)
-    assert store.reads > first
-    again = store.reads
-    known_or_scan(store, key, None)
-    assert store.reads > again
-
-
-def test_the_pixels_of_a_known_file_cost_one_request(archive, flc):
-    """Over a real socket: no HEAD, no request for headers, one GET that names the version."""
-    folder, key, index = archive
-    with LocalArchive(folder) as served:
-        store = HTTPStore(f"{served.endpoint}/stpubdata")
-        known = known_or_scan(store, key, index)
-        before = len(served.requests)
-        known = index.get(store, key)
-        found, box = run_one(store, key, remembered(key, known, section(0, 400)), etag=known.layout.etag)
-        assert [request.method for request in served.requests[before:]] == ["GET"]
-    assert found is known
-    start = known.layout.hdus[1].data.start
-    assert box == flc[start : start + 400]
-
-
-def test_a_replaced_file_is_scanned_once_more(archive):
-    """The request for data tells that the version is gone; the work is done anew with the layout that is there now."""
-    folder, key, index = archive
-    with LocalArchive(folder) as served:
-        store = HTTPStore(f"{served.endpoint}/stpubdata")
-        known_or_scan(store, key, index)
-        changed = content(imaging.acs_wfc_flc(rootname="jbqf03gjq", scale=32))
-        put(folder, "jbqf03gjq_flc.fits", changed)
-        known = index.get(store, key)
-        with pytest.raises(ObjectChangedError):
-            run_one(store, key, section(0, 400)(known), etag=known.layout.etag)
-        found, box = run_one(store, key, remembered(key, known, section(0, 400)), etag=known.layout.etag)
-        index.put(store, found)
-        assert index.get(store, key, etag=found.layout.etag).layout.size == len(changed)
-    start = found.layout.hdus[1].data.start
-    assert found is not known
-    assert box == changed[start : start + 400]
-
-
-def test_what_is_replaced_all_the_time_is_an_error():
-    """One more scan is tried, not two."""
-    first, second = made(), made(etag="e2")
-    plan = remembered("k0.fits", first, section_of_first)
-    assert next(plan) == [ByteRange(0, 10)]
-    asked = plan.throw(ObjectChangedError("gone"))
-    data = bytes(fits.PrimaryHDU().header.tostring(), "ascii")
-    assert plan.send([Piece(data[: asked[0].size], len(data), second.layout.etag)]) == [ByteRange(0, 10)]
-    with pytest.raises(ObjectChangedError, match="gone again"):
-        plan.throw(ObjectChangedError("gone again"))
-
-
-def section_of_first(found):
-    """Read ten bytes of whatever was found."""
-    answers = yield [ByteRange(0, 10)]
-    return answers
-
-
-def test_an_unknown_file_is_scanned(flc):
-    """Without knowledge, the plan is a scan and the work."""
-    plan = remembered("a.fits", None, section(0, 8))
-    found, box = drive(plan, lambda ranges: [Piece(flc[r.start : r.stop], len(flc), "e1") for r in ranges])
-    assert same(found, scanned(flc))
-    assert box == flc[found.layout.hdus[1].data.start :][:8]
+def test_the_users_own_is_for_what_lies_elsewhere(monkeypatch, tmp_path):
+    """Not for a folder, the memory or a port of this machine; an index that is named is used for anything."""
+    monkeypatch.setenv("HST_CLOUD_CACHE", str(tmp_path))
+    fsspec = pytest.importorskip("fsspec")
+    local = [STORE, FsspecStore(fsspec.filesystem("file")), FsspecStore(fsspec.filesystem("memory"))]
+    assert [as_index(True, store) for store in local] == [None] * 3
+    assert as_index(True, Meter(STORE)) is None
+    assert as_index(True, Meter(BUCKET)) is as_index(True, BUCKET) is not None
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "mine"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HST_CLOUD_CACHE")
+    served = [BUCKET, HTTPStore("http://localhost:9000/stpubdata"), HTTPStore("http://[::1]:9000/stpubdata")]
+    assert [as_index(True, store) for store in served] == [None] * 3  # no folder is named, and the home is not for it
+    assert as_index(True, public_store()).path == tmp_path / "mine" / ".cache" / "hst_cloud"
+    assert as_index(False, public_store()) is None
+    named = Index(tmp_path)
+    assert [as_index(named, store) for store in served] == [named] * 3
+    assert [as_index(named, store) for store in local] == [named] * 3
+    assert list((tmp_path / "mine").iterdir()) == []

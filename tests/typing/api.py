@@ -24,7 +24,7 @@ def names_are_products(product: hst.Product, store: Store) -> None:
     assert_type(product.status, Status)
     hst.open(product)
     hst.open("jbqf03gjq_flc.fits", store=store, source="mast")
-    hst.open("jbqf03gjq_flc.fits", store=Path("/data"))
+    hst.open("jbqf03gjq_flc.fits", store=Path("/data"), index=False)
     hst.open("jbqf03gjq_flc.fits", source="ftp")  # type: ignore[arg-type]  # a closed set
     hst.open("jbqf03gjq_flc.fits", store, "mast")  # type: ignore[call-arg]  # keyword only
     product.key = "hst/public/k"  # type: ignore[misc]  # frozen

@@ -1,0 +1,235 @@
+"""Many small answers at once: libcurl on the private loop.
+
+libcurl tells the loop which sockets to watch and when to come back, and is told when a socket is ready; it never waits.
+It costs a third of the processor time of the engines that are written in Python (``docs/decisions/engine.rst``).
+Its own retries are limited to what RFC 9112, sec. 9.3.1, allows: a request on a connection that the server had closed
+meanwhile, of which no byte was answered, is sent again on another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pycurl
+
+from hst_cloud.store.exchange import CONSTANT, Receiver, Request, certificates, parse_head, untrusted
+from hst_cloud.store.s3 import Unusable
+
+__all__ = ["Transfers"]
+
+# Bytes that libcurl receives at a time: a small range comes in one piece, which is then not copied again.
+_BUFFER = 256 * 1024
+# Connections that are kept while nobody needs them: as many as anybody has in flight.
+_KEPT = 256
+# Seconds between two looks at which transfers have been silent for too long.
+_TICK = 0.05
+
+_UNTRUSTED = {
+    pycurl.E_PEER_FAILED_VERIFICATION,
+    pycurl.E_SSL_CACERT_BADFILE,
+    pycurl.E_SSL_CERTPROBLEM,
+    pycurl.E_SSL_CONNECT_ERROR,
+    pycurl.E_SSL_ISSUER_ERROR,
+}
+
+
+class Transfers:
+    """Requests on the running event loop, which must be able to watch sockets; to be made and used on it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._come_back)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, _KEPT)
+        self._watched: dict[int, int] = {}
+        self._soon = self._closed = False
+        self._timer: asyncio.Handle | None = None
+        self._clock: asyncio.Handle | None = None
+        self._idle: list[_Transfer] = []
+        self._busy: dict[pycurl.Curl, _Transfer] = {}
+
+    async def get(self, request: Request, receiver: Receiver) -> None:
+        """Send one request: see `hst_cloud.store.exchange.Engine`."""
+        transfer = self._idle.pop() if self._idle else _Transfer()
+        done = transfer.begin(request, receiver, self._loop)
+        self._busy[transfer.curl] = transfer
+        self._multi.add_handle(transfer.curl)
+        if self._clock is None:
+            self._clock = self._loop.call_later(_TICK, self._look)
+        try:
+            await done
+        finally:
+            if self._busy.pop(transfer.curl, None) is not None:  # cancelled, or silent for too long
+                self._multi.remove_handle(transfer.curl)
+            transfer.end()
+            self._idle.append(transfer)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self._closed = True
+        for handle in (self._timer, self._clock):
+            if handle is not None:
+                handle.cancel()
+        for curl in list(self._busy):
+            self._multi.remove_handle(curl)
+        self._busy.clear()
+        self._multi.close()
+        for transfer in self._idle:
+            transfer.curl.close()
+        self._idle.clear()
+        for socket in list(self._watched):
+            self._unwatch(socket)
+
+    # -- libcurl's side: it calls these from within its own calls, so they only take notes
+
+    def _watch(self, what: int, socket: int, multi: object, data: object) -> None:  # noqa: ARG002  # libcurl's signature
+        if what == pycurl.POLL_REMOVE:
+            self._unwatch(socket)
+            return
+        before = self._watched.get(socket, 0)
+        self._watched[socket] = what
+        if what & pycurl.POLL_IN and not before & pycurl.POLL_IN:
+            self._loop.add_reader(socket, self._act, socket, pycurl.CSELECT_IN)
+        elif before & pycurl.POLL_IN and not what & pycurl.POLL_IN:
+            self._loop.remove_reader(socket)
+        if what & pycurl.POLL_OUT and not before & pycurl.POLL_OUT:
+            self._loop.add_writer(socket, self._act, socket, pycurl.CSELECT_OUT)
+        elif before & pycurl.POLL_OUT and not what & pycurl.POLL_OUT:
+            self._loop.remove_writer(socket)
+
+    def _unwatch(self, socket: int) -> None:
+        before = self._watched.pop(socket, 0)
+        if before & pycurl.POLL_IN:
+            self._loop.remove_reader(socket)
+        if before & pycurl.POLL_OUT:
+            self._loop.remove_writer(socket)
+
+    def _come_back(self, milliseconds: int) -> None:
+        if milliseconds == 0:
+            if not self._soon:  # many requests begin at once
+                self._soon = True
+                self._loop.call_soon(self._now)
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(milliseconds / 1000, self._act) if milliseconds > 0 else None
+
+    # -- the loop's side
+
+    def _now(self) -> None:
+        self._soon = False
+        if not self._closed:
+            self._act()
+
+    def _act(self, socket: int = pycurl.SOCKET_TIMEOUT, ready: int = 0) -> None:
+        """Have libcurl do what can be done now, and wake those whose answers ended."""
+        self._multi.socket_action(socket, ready)
+        more = 1
+        while more:
+            more, ended, failed = self._multi.info_read()
+            for curl in ended:
+                self._ended(curl, pycurl.E_OK, "")
+            for curl, code, text in failed:
+                self._ended(curl, code, text)
+
+    def _ended(self, curl: pycurl.Curl, code: int, text: str) -> None:
+        transfer = self._busy.pop(curl)
+        self._multi.remove_handle(curl)
+        transfer.ended(code, text)
+
+    def _look(self) -> None:
+        """End the transfers that have taken too long."""
+        now = self._loop.time()
+        for transfer in self._busy.values():
+            transfer.check(now)
+        self._clock = self._loop.call_later(_TICK, self._look) if self._busy else None
+
+
+class _Transfer:
+    """One of libcurl's handles, and what it is busy with; used again and again."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self.curl = curl = pycurl.Curl()
+        curl.setopt(pycurl.NOSIGNAL, 1)  # signals are for the main thread
+        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)  # S3 speaks no other
+        curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        curl.setopt(pycurl.PATH_AS_IS, 1)  # a key is no path: "a//b/./c" is not "a/b/c"
+        curl.setopt(pycurl.PROXY, "")  # neither from the environment
+        curl.setopt(pycurl.BUFFERSIZE, _BUFFER)
+        curl.setopt(pycurl.CAINFO, certificates())
+        curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
+        curl.setopt(pycurl.WRITEFUNCTION, self._write)
+
+    def begin(self, request: Request, receiver: Receiver, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        """Make ready for `request`, and return what its end will be known by."""
+        self._loop = loop
+        self._receiver = receiver
+        self._done: asyncio.Future[None] = loop.create_future()
+        self._lines.clear()
+        self._begun = self._content = False
+        self._error: Exception | None = None
+        self._silence = request.silence
+        self._heard = loop.time()
+        self._ends = self._heard + request.total
+        self.curl.setopt(pycurl.URL, request.url)
+        headers = {**CONSTANT, **request.headers}
+        self.curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in headers.items()])
+        self.curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(request.connect * 1000)))
+        return self._done
+
+    def end(self) -> None:
+        """Let go of who was served."""
+        del self._receiver, self._done, self._loop, self._error
+
+    def ended(self, code: int, text: str) -> None:
+        """Tell who waits how the transfer ended."""
+        if self._done.done():
+            return
+        whole = code in {pycurl.E_OK, pycurl.E_PARTIAL_FILE} or self._content
+        if whole and not self._begun:  # there was no body
+            self._begin()
+        if self._error is not None:
+            self._done.set_exception(self._error)
+        elif whole:
+            self._done.set_result(None)
+        else:
+            self._done.set_exception(_trouble(code, text))
+
+    def check(self, now: float) -> None:
+        """End the transfer if it has been silent or has lasted for too long."""
+        if self._done.done():
+            return
+        if now - self._heard > self._silence:
+            self._done.set_exception(Unusable(f"gave no answer: no byte for {self._silence:g} s", again=True))
+        elif now > self._ends:
+            self._done.set_exception(Unusable("gave no answer: it took too long", again=True))
+
+    def _begin(self) -> None:
+        self._begun = True
+        try:
+            self._receiver.begin(*parse_head(b"".join(self._lines).decode("latin-1")))
+        except Exception as error:  # noqa: BLE001  # raised to who waits: libcurl cannot carry it
+            self._error = error
+
+    def _write(self, chunk: bytes) -> int:
+        self._heard = self._loop.time()
+        if not self._begun:
+            self._begin()
+        if self._error is None:
+            try:
+                if self._receiver.take(chunk):
+                    return len(chunk)
+                self._content = True
+            except Exception as error:  # noqa: BLE001  # as above
+                self._error = error
+        return -1
+
+
+def _trouble(code: int, text: str) -> Unusable:
+    """Translate an error of libcurl's; the first line of its text is kept."""
+    said = (text.splitlines() or [""])[0] or f"error {code}"
+    if code in _UNTRUSTED:
+        return untrusted(said)
+    return Unusable(f"gave no answer: {said}", again=True)
