@@ -143,7 +143,7 @@ def main() -> int:
                 total += requests.total()
                 most = max(most, *requests.values())
                 for outcome in done:
-                    for name in found.get(str(outcome.wanted.stop - 1), ()):
+                    for name in found.get(str(outcome.wanted.stop - 1), {"none"}):
                         by_fault[name].append(outcome.seconds)
                         failed[name] += bool(outcome.error)
                 print(f"\r{len(outcomes)} reads, {time.monotonic() - began:.0f} s", end="", file=sys.stderr, flush=True)

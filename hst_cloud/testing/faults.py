@@ -49,7 +49,7 @@ class Fault:
     Examples
     --------
     >>> Fault(status=503, times=2)
-    Fault(status=503, times=2)
+    Fault(times=2, status=503)
     >>> Fault(stal=100)
     Traceback (most recent call last):
     TypeError: ...

@@ -628,10 +628,10 @@ def test_a_process_with_a_script(archive, tmp_path):
         _, errors = process.communicate(timeout=20)
     assert found == [(503, b"<"), (206, b"\x01")]
     assert (process.returncode, errors) == (0, "")
-    path.write_text(json.dumps([{"stauts": 503}]))
+    path.write_text(json.dumps([{"statut": 503}]))
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert "script.json: fault 1 of 1: a fault has no field 'stauts': did you mean 'status'" in done.stderr
+    assert "script.json: fault 1 of 1: a fault has no field 'statut': did you mean 'status'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
