@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from faults.conftest import NAME, QUICK
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -135,3 +136,4 @@ TestReading = Reading.TestCase
 TestReading.settings = settings(max_examples=max(10, settings.default.max_examples // 8), stateful_step_count=12)
 if settings.default.max_examples > 1000:  # the profile "soak"
     TestReading.settings = settings.default
+    TestReading.pytestmark = pytest.mark.timeout(0)

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hst_cloud.testing import Fault, LocalArchive, Script
 from hst_cloud.testing.faults import as_script
 from hst_cloud.testing.messages import Answer, Ask, FilePart, Memory
-from hst_cloud.testing.wire import Send, scripted
+from hst_cloud.testing.wire import End, Send, Wait, scripted
 
 KEY = "hst/public/jbqf/jbqf03gjq/jbqf03gjq_flc.fits"
 OTHER = "hst/public/jbqf/jbqf03gjq/jbqf03gjq_raw.fits"
@@ -266,12 +266,13 @@ def test_a_body_that_drips(line, archive):
 
 
 def test_after_a_fault_the_connection_is_as_fast_as_before(line, archive):
-    """The rate is that answer's alone."""
+    """The rate is that answer's alone, also where the next one is large."""
     one = line(drip=2000.0, times=1).ask().read(1000)
     assert one.parts[-1][0] > 0.4
     at = time.monotonic()
     one.parts.clear()
-    assert one.ask().read(1000).body == BODY
+    whole = GET.replace(b"Range", b"X-Range")
+    assert one.ask(whole).read(SIZE).body == DATA  # more than goes out with the head
     assert time.monotonic() - at < 0.3
 
 
@@ -680,6 +681,10 @@ def test_the_steps_send_what_counting_byte_by_byte_sends(*, start, size, forever
     if stall is not None and forever and not (drop is not None and drop < min(whole, stall)):
         expected = expected[:stall]
     assert list(body) == expected
+    ends = drop is not None
+    hangs = stall is not None and forever and not (ends and drop < min(whole, stall))
+    assert (Wait(None) in form.steps) == hangs
+    assert (End("drop") in form.steps) == (ends and not hangs)
     assert form.sent == len(expected)
 
 
