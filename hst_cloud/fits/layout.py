@@ -138,7 +138,7 @@ def completed(
     Requests: as `hst_cloud.store.ranges.arrange` says, or one for each run of what lies close and one more for each
     further 8 MiB of it; none where all is held.
     """
-    rest = [ByteRange(wanted.start + len(held.run(wanted.start)[: wanted.size]), wanted.stop) for wanted in ranges]
+    rest = [ByteRange(held.reach(start), stop) for start, stop in ranges]  # empty where all of it is held
     if link is None:
         asks = [part for run in coalesce(rest) for part in split(run)]
     else:

@@ -22,11 +22,12 @@ from hst_cloud.fits.predict import siblings
 from hst_cloud.fits.recall import Anew, read_one
 from hst_cloud.science import boxes
 from hst_cloud.science.boxes import Center
-from hst_cloud.science.chips import HDULike, part_of, title
+from hst_cloud.science.chips import HDULike, title
 from hst_cloud.science.cuts import Array, Cut, Outcome, Wanted, cuts, glimpse
 from hst_cloud.science.flags import BitFlags, default_good_bits, mask_of
 from hst_cloud.science.many import OnError, as_on_error, recalled
 from hst_cloud.science.provenance import keyword, meta_of, unit_of
+from hst_cloud.science.solutions import part_of
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.link import as_link
 from hst_cloud.store.objects import Piece, Store

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from astropy import units as u
 from astropy.io import fits
@@ -54,32 +55,48 @@ def unit_of(header: bytes, hdu: str, key: str) -> u.UnitBase:
 
 def meta_of(layout: Layout, chip: Chip, window: Window, headers: tuple[bytes, bytes]) -> fits.Header:
     """Return the keywords of the file that hold for a part of it, those of the image first in rank, and its origin."""
-    primary, own = (list(_kept(header)) for header in headers)
-    if chip.number == 0:
-        primary = []
-    said = {name for name, _ in own}
-    cards = [card for name, card in primary if name not in said] + [card for _, card in own]
-    header = fits.Header.fromstring(b"".join(cards))
     (low_y, high_y), (low_x, high_x) = window.inside
-    header["S3KEY"] = (layout.key, "object key")
-    header["S3ETAG"] = (layout.etag or "", "version of the object")
-    header["HDU"] = (title(chip.extent), "image that was cut")
-    header["CUTOUT"] = (f"[{low_y}:{high_y},{low_x}:{high_x}]", "slice of it, zero-based, (y, x)")
-    header["CUTX0"], header["CUTY0"] = window.origin
-    return header
+    origin = [
+        fits.Card("S3KEY", layout.key, "object key"),
+        fits.Card("S3ETAG", layout.etag or "", "version of the object"),
+        fits.Card("HDU", title(chip.extent), "image that was cut"),
+        fits.Card("CUTOUT", f"[{low_y}:{high_y},{low_x}:{high_x}]", "slice of it, zero-based, (y, x)"),
+        *(fits.Card(name, at) for name, at in zip(("CUTX0", "CUTY0"), window.origin, strict=True)),
+    ]
+    kept = _keywords(headers if chip.number else headers[1:])
+    # A header is made from its bytes in a third of the time that it takes card by card.
+    return fits.Header.fromstring(kept + "".join(map(str, origin)).encode("latin-1"))
 
 
-def _kept(header: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield keyword and cards of what holds for a part of an image; a long text's continuations stay with it."""
-    cards = [header[at : at + CARD] for at in range(0, len(header), CARD)]
-    at = 0
-    while at < len(cards):
-        name = cards[at][:8].rstrip()
-        stop = at + 1
-        while stop < len(cards) and cards[stop].startswith(b"CONTINUE"):
-            stop += 1
+@functools.lru_cache(4)  # there may be many cutouts of one image
+def _keywords(headers: tuple[bytes, ...]) -> bytes:
+    """Return the cards of `headers` that hold for a part of the image, of each keyword those of the last."""
+    *before, own = map(_kept, headers)
+    said = {name for name, _ in own}
+    cards = [card for header in before for name, card in header if name not in said]
+    return b"".join([*cards, *(card for _, card in own)])
+
+
+@functools.lru_cache(4096)
+def _holds(name: bytes) -> bool:
+    """Tell whether the keyword `name` of an image holds for a part of it."""
+    return _OF_THE_WHOLE.fullmatch(name) is None
+
+
+def _kept(header: bytes) -> list[tuple[bytes, bytes]]:
+    """Return keyword and cards of what holds for a part of an image; a long text's continuations stay with it."""
+    kept: list[tuple[bytes, bytes]] = []
+    holds = False
+    for at in range(0, len(header), CARD):
+        card = header[at : at + CARD]
+        name = card[:8].rstrip()
         if name == b"END":
-            return
-        if _OF_THE_WHOLE.fullmatch(name) is None:
-            yield cards[at].partition(b"=")[0].rstrip() if name == b"HIERARCH" else name, b"".join(cards[at:stop])
-        at = stop
+            break
+        if card.startswith(b"CONTINUE"):
+            if holds:
+                kept[-1] = kept[-1][0], kept[-1][1] + card
+            continue
+        holds = _holds(name)
+        if holds:
+            kept.append((card.partition(b"=")[0].rstrip() if name == b"HIERARCH" else name, card))
+    return kept

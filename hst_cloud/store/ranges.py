@@ -7,15 +7,19 @@ ones are split over connections; and what lies far apart is asked for by itself,
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 
 import numpy as np
 
+from hst_cloud.errors import HSTCloudError
+from hst_cloud.store.drive import Job, run_many
 from hst_cloud.store.link import REQUEST, Link, as_link
-from hst_cloud.store.objects import Concurrent, Store
+from hst_cloud.store.objects import Concurrent, Piece, Store, one_version
+from hst_cloud.store.plan import Plan
 from hst_cloud.store.policy import S3
 from hst_cloud.values import ByteRange
 
@@ -27,6 +31,9 @@ of latency, each of which could have carried 300 kB in that time."""
 
 PART = 8 * 1024 * 1024
 """Bytes that one request carries at most: AWS, "Performance guidelines for Amazon S3", recommends 8 to 16 MB."""
+
+STREAMS = 16
+"""Large requests that the store has under way at a time: `hst_cloud.store.streams`."""
 
 MEMORY = 256 * 1024 * 1024
 """Bytes of the requests of one call, gaps included, above which no gap is read."""
@@ -71,19 +78,35 @@ def arrange(
     exact = coalesce(ranges, gap=0)
     if not exact:
         return []
-    candidates = [exact, _closed(exact, link, in_flight, files, memory)]
+    candidates = {len(exact): exact}  # by their number: they differ in which gaps are closed
+    closed = _closed(exact, link, in_flight, files, memory, few=few)
+    candidates.setdefault(len(closed), closed)
     if exact[-1].stop - exact[0].start <= memory:
-        candidates.append([ByteRange(exact[0].start, exact[-1].stop)])
-    choices = []
-    for runs in candidates:
-        size = sum(run.size for run in runs)
+        candidates.setdefault(1, [ByteRange(exact[0].start, exact[-1].stop)])
+    best: list[list[ByteRange]] = []
+    least = math.inf
+    for runs in candidates.values():
+        sizes = [stop - start for start, stop in runs]
+        size = sum(sizes)
         part = PART if few else min(PART, -(-size // _useful(size, link, in_flight, files)))
-        choices.append([piece for run in runs for piece in split(run, part=PART)])
-        choices.append([piece for run in runs for piece in split(run, part=_near(run.size, part))])
-    return min(choices, key=lambda requests: link.seconds(requests, in_flight=in_flight, files=files))
+        for counts in _counts(sizes, part):
+            largest = max(-(-one // count) for one, count in zip(sizes, counts, strict=True))
+            cost = link.estimate(sum(counts), size, largest, in_flight=in_flight, files=files)
+            if cost < least:
+                best, least = [_parts(run, count) for run, count in zip(runs, counts, strict=True)], cost
+    return [piece for pieces in best for piece in pieces]
 
 
-def _closed(exact: Sequence[ByteRange], link: Link, in_flight: int, files: int, memory: int) -> list[ByteRange]:
+def _counts(sizes: Sequence[int], part: int) -> list[list[int]]:
+    """Return how many requests each of `sizes` may be: as few as may be, and of about `part` bytes."""
+    if max(sizes) <= part:
+        return [[1] * len(sizes)]
+    return [[-(-size // PART) for size in sizes], [-(-size // _near(size, part)) for size in sizes]]
+
+
+def _closed(
+    exact: Sequence[ByteRange], link: Link, in_flight: int, files: int, memory: int, *, few: bool
+) -> list[ByteRange]:
     """Return `exact` with the gaps up to a size closed: the size that makes them cheapest and fits into `memory`."""
     gaps = sorted(b.start - a.stop for a, b in itertools.pairwise(exact))
     size, count = sum(wanted.size for wanted in exact), len(exact)
@@ -93,7 +116,7 @@ def _closed(exact: Sequence[ByteRange], link: Link, in_flight: int, files: int, 
         size, count = size + gap * closed, count - closed
         if size > memory:
             break
-        requests = max(count, _useful(size, link, in_flight, files))
+        requests = max(count, -(-size // PART) if few else _useful(size, link, in_flight, files))
         cost = link.estimate(requests, size, size / requests, in_flight=in_flight, files=files)
         if cost < best:
             best, widest = cost, gap
@@ -116,17 +139,28 @@ def _near(size: int, part: int) -> int:
 def coalesce(ranges: Iterable[ByteRange], *, gap: int = GAP) -> list[ByteRange]:
     """Return the sorted, disjoint ranges that cover `ranges`, joining those at most `gap` bytes apart."""
     merged: list[ByteRange] = []
-    for wanted in sorted(r for r in ranges if r.size > 0):
-        if merged and wanted.start - merged[-1].stop <= gap:
-            merged[-1] = ByteRange(merged[-1].start, max(merged[-1].stop, wanted.stop))
+    reach = -math.inf
+    for wanted in sorted(ranges):
+        start, stop = wanted
+        if stop <= start:
+            continue
+        if start <= reach:
+            if stop > merged[-1].stop:
+                merged[-1] = ByteRange(merged[-1].start, stop)
         else:
             merged.append(wanted)
+        reach = merged[-1].stop + gap
     return merged
 
 
 def split(wanted: ByteRange, *, part: int = PART) -> list[ByteRange]:
     """Return consecutive ranges of at most `part` bytes, nearly equal in size, that make up `wanted`."""
-    count = max(1, -(-wanted.size // part))
+    return _parts(wanted, max(1, -(-wanted.size // part)))
+
+
+def _parts(wanted: ByteRange, count: int) -> list[ByteRange]:
+    if count == 1:
+        return [wanted]
     edges = [wanted.start + wanted.size * i // count for i in range(count + 1)]
     return [ByteRange(a, b) for a, b in itertools.pairwise(edges)]
 
@@ -152,6 +186,11 @@ class Segments:
         """Bytes held."""
         return sum(len(data) for _, data in self._parts)
 
+    @property
+    def ranges(self) -> list[ByteRange]:
+        """Which bytes are held: sorted, and none touches another."""
+        return [ByteRange(start, start + len(data)) for start, data in self._parts]
+
     def find(self, start: int, stop: int) -> memoryview | None:
         """Return the bytes ``[start, stop)``, or None unless all of them are held."""
         at = bisect_right(self._starts, start) - 1
@@ -169,6 +208,11 @@ class Segments:
             return memoryview(b"")
         begin, data = self._parts[at]
         return memoryview(data)[max(0, start - begin) :]
+
+    def reach(self, start: int) -> int:
+        """Return where the bytes end that are held without a gap from `start` on; `start` if there are none."""
+        at = bisect_right(self._starts, start) - 1
+        return max(start, self._starts[at] + len(self._parts[at][1])) if at >= 0 else start
 
 
 def _joined(parts: Iterable[tuple[int, bytes | memoryview]]) -> list[tuple[int, bytes | memoryview]]:
@@ -259,39 +303,73 @@ def fill(
     etag: str | None,
     link: Link | None = None,
     in_flight: int = S3.in_flight,
-) -> list[int]:
+) -> Generator[tuple[int, int]]:
     """Read ranges of one version of an object into buffers of their sizes, with all connections at work.
 
     Parameters
     ----------
-    store, key, etag, link, in_flight
+    store, key, etag, link
         As in `fetch`.
     wanted : sequence of (ByteRange, memoryview)
         What to read, and the writable bytes that it is received into, such as
         ``memoryview(numpy.empty(shape, ">f4")).cast("B")``. Nothing is joined: gaps are not read.
+    in_flight : int, optional
+        Requests in flight at a time, as for `hst_cloud.store.drive.run_many`.
 
-    Returns
-    -------
-    list of int
-        Bytes that came for each: fewer than wanted where the object ends earlier.
+    Yields
+    ------
+    position : int
+        Which of `wanted` has come, while others are under way.
+    size : int
+        Bytes that came: fewer than wanted where the object ends earlier.
+
+    Raises
+    ------
+    StoreError
+        As `Store.read` does. The buffers then hold anything. With no `etag`, that they are of one version is told
+        at the end.
 
     Notes
     -----
-    Requests: one for each range, and more for a long one, none of more than 8 MiB. After a failure the buffers hold
-    anything.
+    Requests: one for each range, and more for a long one, none of more than 8 MiB.
     """
-    link = as_link(link)
     size = sum(where.size for where, _ in wanted)
-    part = min(PART, max(1, -(-size // _useful(size, link, in_flight, 1))))
-    parts = [split(where, part=_near(where.size, part)) if where.size else [] for where, _ in wanted]
-    asks = [ask for asks in parts for ask in asks]
-    places = [
-        place[ask.start - where.start : ask.stop - where.start]
-        for (where, place), asks in zip(wanted, parts, strict=True)
-        for ask in asks
+    count = max(_useful(size, as_link(link), in_flight, 1), -(-size // PART))
+    # As many as fit into whole turns of the store's threads: else most of these are idle in the last one.
+    turns = -(-count // STREAMS)
+    part = max(1, -(-size // (count if turns == 1 else turns * STREAMS)))
+    asks = [split(where, part=_near(where.size, part)) if where.size > 0 else [] for where, _ in wanted]
+    some = [position for position, parts in enumerate(asks) if parts]
+    yield from ((position, 0) for position, parts in enumerate(asks) if not parts)
+    # Of what a thread reads, a batch is a batch of the store's own; what the loop reads is all sent at once anyway.
+    batches = [[position] for position in some] if isinstance(store, Concurrent) else [some] * bool(some)
+    jobs = [
+        Job(
+            key,
+            _answers([ask for position in batch for ask in asks[position]]),
+            etag,
+            [place for position in batch for place in _places(*wanted[position], asks[position])],
+        )
+        for batch in batches
     ]
-    came = iter(_receive(store, key, asks, places, etag))
-    return [sum(len(next(came)) for _ in asks) for asks in parts]
+    first: list[Piece] = []
+    with contextlib.closing(run_many(store, jobs, in_flight=in_flight)) as results:  # type: ignore[type-var, arg-type]
+        for at, result in results:
+            if isinstance(result, HSTCloudError):
+                raise result
+            first.append(result[0])
+            came = iter(result)
+            for position in batches[at]:
+                yield position, sum(len(next(came).data) for _ in asks[position])
+    one_version(key, first, store.address(key))
+
+
+def _places(where: ByteRange, place: memoryview, asks: Iterable[ByteRange]) -> list[memoryview]:
+    return [place[ask.start - where.start : ask.stop - where.start] for ask in asks]
+
+
+def _answers(asks: Sequence[ByteRange]) -> Plan[ByteRange, Piece, Sequence[Piece]]:
+    return (yield asks)
 
 
 def unwritten(size: int) -> memoryview:

@@ -30,9 +30,10 @@ from hst_cloud.errors import (
     TruncatedFileError,
 )
 from hst_cloud.fits.layout import scan
-from hst_cloud.science.chips import chips_of, likely_first, part_of
+from hst_cloud.science.chips import chips_of, likely_first
 from hst_cloud.science.cutouts import cutout, cutouts
 from hst_cloud.science.cuts import Wanted, cuts
+from hst_cloud.science.solutions import part_of
 from hst_cloud.store.link import IN_REGION
 from hst_cloud.store.plan import drive
 from hst_cloud.store.ranges import Segments
