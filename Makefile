@@ -28,6 +28,10 @@ demo: $(VENV)/.stamp-run  ## run the main job on the embedded demonstration arch
 test: $(VENV)/.stamp-dev  ## run the tests; ARGS="-k name" for some of them
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/.stamp-dev  ## read 100,000 ranges over a line on which everything goes wrong; ARGS=1000 for fewer
+	$(BIN)/python tests/soak.py $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.stamp-dev  ## check style, formatting, spelling and the layers of imports
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ from typing import Literal, assert_type
 
 import hst_cloud as hst
 from hst_cloud.store.objects import Store
-from hst_cloud.testing import LocalArchive, Request, make_demo_archive
+from hst_cloud.testing import Fault, LocalArchive, Request, Script, make_demo_archive, random_faults
 from hst_cloud.values import ByteRange, Progress, Status
 
 
@@ -74,3 +74,16 @@ def an_archive_of_my_own(folder: Path) -> None:
         assert_type(archive, LocalArchive)
         assert_type(archive.endpoint, str)
         assert_type(archive.requests, list[Request])
+
+
+def faults_are_values(folder: Path, archive: LocalArchive) -> None:
+    assert_type(random_faults(0.1, seed=3), Script)
+    assert_type(Script.from_json("[]").faults, tuple[Fault, ...])
+    assert_type(archive.faults, Script)
+    assert_type(archive.requests[0].fault, Fault | None)
+    archive.faults = [Fault(status=503, times=2), Fault(reset="before")]
+    archive.faults = folder / "script.json"
+    LocalArchive(folder, faults=Fault(headers={"ETag": None}, body=b"x", stall=5, stall_for=0.1))
+    Fault(stal=5)  # type: ignore[call-arg]  # a typing error is not a fault
+    Fault(reset="after")  # type: ignore[arg-type]  # a number of bytes, or "before"
+    Fault(delay=1).delay = 2  # type: ignore[misc]  # frozen
