@@ -170,6 +170,10 @@ class Body:
             text = f"answered with other bytes: expected {asked}-{end - 1}" if size >= 0 else "did not say which bytes"
             text += f", found Content-Range {headers.get('content-range')!r}"
             raise Unusable(text, headers=headers)
+        length = headers.get("content-length", str(stop - start))
+        if length != str(stop - start):  # the body is something else: its bytes must not be taken for a part of these
+            text = f"contradicts itself: Content-Range {headers.get('content-range')!r}, but Content-Length {length}"
+            raise Unusable(text, again=True, headers=headers)
         self.size, self.etag = size, etag
         return stop - start
 
