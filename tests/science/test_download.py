@@ -387,7 +387,7 @@ def test_a_truncated_answer_is_no_file(archive, work):
             [hst.Product(filename=n, key=f"hst/public/jabc/{n[:9]}/{n}", size=10) for n in NAMES], work, store=proxy
         )
     assert statuses(table) == dict(zip(NAMES, ["downloaded", "failed", "downloaded"], strict=True))
-    assert "1 bytes less" in table["reason"][1]
+    assert "contradicts itself" in table["reason"][1]
     assert NAMES[1] not in names_in(work)
 
 
