@@ -166,7 +166,7 @@ def _likely(like: Layout, wanted: Wanted) -> list[ByteRange]:
         assert not isinstance(center, SkyCoord)
         window = Window.around(center, boxes.pixels(wanted.size, None), (extent.shape[0], extent.shape[1]))
         rows += box_ranges(image, window.inside) if window.area else []
-    return arrange(rows, link=wanted.link, files=wanted.files)
+    return arrange(rows, link=wanted.link, files=wanted.files, few=True)
 
 
 def _read(
