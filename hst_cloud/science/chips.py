@@ -31,8 +31,9 @@ __all__ = ["Chip", "HDULike", "chips_of", "companion", "likely_first", "numbers_
 HDULike: TypeAlias = str | int | tuple[str, int]
 """An HDU: its EXTNAME, with or without EXTVER (``("SCI", 2)`` or ``"SCI,2"``), or its number in the file."""
 
-# What wcslib raises, and astropy of tables that are not there or of cards that cannot be read.
-_UNSOLVED = (ValueError, KeyError, TypeError, IndexError, MemoryError, VerifyError)
+# What wcslib raises, and astropy of tables that are not there, of cards that cannot be read, and of a D2IMDIS that is
+# no table (NameError, by a slip of its own).
+_UNSOLVED = (ValueError, KeyError, TypeError, IndexError, MemoryError, NameError, VerifyError)
 
 
 @dataclass(slots=True)

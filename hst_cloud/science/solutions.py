@@ -44,8 +44,12 @@ _DISTORTS = re.compile(rb"[AB]_(?:ORDER|\d_\d)|DP[12]|CPDIS[12]|CPERR[12]|D2IM(?
 _POWERS = re.compile(rb"([AB])_(\d)_(\d)")
 _LOOKUP = re.compile(rb"= *'LOOKUP *' *(?:/.*)?", re.IGNORECASE)
 _ERRORS = (b"CPERR1", b"CPERR2", b"D2IMERR1", b"D2IMERR2")
-_RECORDS = frozenset([b"DP1", b"DP2", b"D2IM1", b"D2IM2"])
-_RECORD = re.compile(rb"((?:DP|D2IM)[12]) *= *'(EXTVER|AXIS\.[12]): *(\d+)(?:\.0*)? *' *(?:/.*)?")
+_LOOKUPS = (
+    ("cpdis1", b"CPDIS1", b"DP1", 1), ("cpdis2", b"CPDIS2", b"DP2", 2),
+    ("det2im1", b"D2IMDIS1", b"D2IM1", 1), ("det2im2", b"D2IMDIS2", b"D2IM2", 2),
+)  # fmt: skip
+_RECORDS = frozenset(name for _, _, name, _ in _LOOKUPS)
+_RECORD = re.compile(rb"= *'(EXTVER|NAXES|AXIS\.[12]): *(\d+)(?:\.0*)? *' *(?:/.*)?")
 # ... and what it does not have.
 _STRANGE = re.compile(
     rb"AXISCORR|P[SV]\d\w+|CQ(?:DIS|ERR)\w+|CP(?:DIS|ERR)(?![12]$)\w+|D(?:P[^12]|Q\d)|DVERR\w*"
@@ -153,37 +157,37 @@ def _assembled(cards: Sequence[tuple[bytes, bytes]], tables: Sequence[HDUExtent]
     said, records = _sorted(cards)
     core = b"".join(card for name, card in said.items() if _DISTORTS.fullmatch(name) is None)
     axes, sip = Cards(core), _sip(said)
-    _must(all(_number(said.get(name, b""), 0) >= 0 for name in _ERRORS))  # astropy leaves out what has a smaller one
     end = "" if sip is None else "-SIP"
     _must((axes.text("CTYPE1"), axes.text("CTYPE2")) == (f"RA---TAN{end}", f"DEC--TAN{end}"))
     _must(axes.integer("NAXIS") in {0, 2})
+    _must(all(_number(said.get(name, b""), 0) >= 0 for name in _ERRORS))  # astropy leaves out what has a smaller one
     solution = WCS(naxis=2)
     solution.wcs = Wcsprm(header=core, relax=True)
     _must(solution.wcs.naxis == 2)
     solution.sip = sip
-    for axis in (1, 2):
-        for place, kind, name in (("cpdis", b"CPDIS", b"DP"), ("det2im", b"D2IMDIS", b"D2IM")):
-            card = said.get(b"%b%d" % (kind, axis))
-            if card is not None:
-                _must(_LOOKUP.fullmatch(card, 8) and records.get(b"%b%d.AXIS.%d" % (name, axis, axis)) == axis)
-                version = records.get(b"%b%d.EXTVER" % (name, axis))
-                there = [hdu for hdu in tables if (hdu.name, hdu.ver) == (_TABLES[name], version)]
-                _must(len(there) == 1)
-                setattr(solution, f"{place}{axis}", _lookup(there[0], held))
+    for place, kind, name, axis in _LOOKUPS:
+        if kind in said:
+            _must(_LOOKUP.fullmatch(said[kind], 8) and records.get((name, b"AXIS.%d" % axis)) == axis)
+            table = _TABLES[name[:-1]], records.get((name, b"EXTVER"))
+            there = [hdu for hdu in tables if (hdu.name, hdu.ver) == table]
+            _must(len(there) == 1)
+            setattr(solution, place, _lookup(there[0], held))
+        else:
+            _must(not any(of == name for of, _ in records))  # which wcslib would be shown
     return solution
 
 
-def _sorted(cards: Sequence[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], dict[bytes, int]]:
-    """Return the cards by keyword, and what the record-valued ones among them say of tables."""
+def _sorted(cards: Sequence[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], dict[tuple[bytes, bytes], int]]:
+    """Return the cards by keyword, and the fields of the record-valued ones."""
     said: dict[bytes, bytes] = {}
-    records: dict[bytes, int] = {}
+    records: dict[tuple[bytes, bytes], int] = {}
     for name, card in cards:
-        record = _RECORD.fullmatch(card)
-        if record is not None:
-            field = b"%b.%b" % (record[1], record[2])
-            _must(field not in records)
-            records[field] = int(record[3])
-        elif name not in _RECORDS:  # others of these do not matter
+        if name in _RECORDS:
+            record = _RECORD.fullmatch(card, 8)
+            _must(record is not None and (name, record[1]) not in records)
+            assert record is not None
+            records[name, record[1]] = int(record[2])
+        else:
             _must(name not in said and _STRANGE.fullmatch(name) is None)
             said[name] = card
     return said, records

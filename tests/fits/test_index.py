@@ -98,7 +98,9 @@ def scans(draw):
         header = ByteRange(at, at + 2880 * draw(st.integers(1, 3)))
         data = ByteRange(header.stop, header.stop + draw(st.integers(0, 9000)))
         name = draw(st.sampled_from(["D2IMARR", "WCSDVARR"]) | st.text())
-        hdus.append(HDUExtent(name=name, ver=draw(st.integers(-(10**18), 10**18)), header=header, data=data))
+        bitpix, shape = draw(st.sampled_from([-64, -32, 0, 8, 16])), draw(st.lists(st.integers(0, 10**12), max_size=4))
+        ver = draw(st.integers(-(10**18), 10**18))
+        hdus.append(HDUExtent(name=name, ver=ver, header=header, data=data, bitpix=bitpix, shape=tuple(shape)))
         parts.append((header.start, draw(st.binary(min_size=1, max_size=9)).ljust(header.size, b"\0")))
         at = hdus[-1].stop
         if draw(st.booleans()):

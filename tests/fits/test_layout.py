@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -11,21 +12,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import hdulists, padded
 
-from hst_cloud.fits.layout import BLOCK, FIRST, FIRST_DRIZZLED, LONGEST_HEADER, SMALL, header_stop, scan
+from hst_cloud.fits.layout import BLOCK, FIRST, FIRST_DRIZZLED, LONGEST_HEADER, SMALL, completed, header_stop, scan
+from hst_cloud.store.link import FAR_AWAY, IN_REGION
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import drive
+from hst_cloud.store.ranges import PART, Segments
 from hst_cloud.values import ByteRange
 
 
-def walk(content, key="hst/public/jbqf/jbqf03gjq/jbqf03gjq_flc.fits"):
+def walk(content, key="hst/public/jbqf/jbqf03gjq/jbqf03gjq_flc.fits", **known):
     """Scan bytes in memory; return the scan and the batches that it asked for."""
+    return driven(scan(key, **known), content)
+
+
+def driven(plan, content):
+    """Drive a plan with bytes in memory; return its result and the batches that it asked for."""
     batches = []
 
     def carry(ranges):
         batches.append(list(ranges))
         return [Piece(content[r.start : r.stop], len(content), "etag") for r in ranges]
 
-    return drive(scan(key), carry), batches
+    return drive(plan, carry), batches
 
 
 def written(hdus):
@@ -136,3 +144,76 @@ def test_the_end_of_a_header_is_on_a_card(cards):
     text = header.tostring().encode()
     assert header_stop(text) == len(text)
     assert header_stop(text[:-BLOCK]) is None
+
+
+# --- No farther than is wanted ---------------------------------------------------------------------------------------
+
+
+def three_images():
+    """Return a file of three images of 4 MB, each with a header in its first block."""
+    big = np.arange(1024 * 1024, dtype="f4").reshape(1024, 1024)
+    return written([fits.PrimaryHDU(), *[fits.ImageHDU(big, name="SCI", ver=n) for n in (1, 2, 3)], fits.ImageHDU()])
+
+
+@pytest.mark.parametrize("enough", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("known", [False, True])
+def test_a_walk_ends_where_it_is_told(enough, known):
+    """Its layout has the HDUs as far as were wanted; with a sibling, all of them come in one batch."""
+    content = three_images()
+    full, batches = walk(content)
+    sibling = full.layout if known else None
+    found, less = walk(content, until=lambda hdus: len(hdus) >= enough, sibling=sibling)
+    assert found.layout.hdus == full.layout.hdus[:enough]
+    assert found.layout.size == len(content)
+    assert len(less) <= len(batches)
+    if known:
+        assert len(less) == 1
+        assert sum(r.size for r in less[0]) <= FIRST + enough * 10 * BLOCK
+    if enough == 2:
+        assert less == [[ByteRange(0, FIRST)]]
+
+
+def test_a_walk_for_what_is_not_there_is_a_whole_walk():
+    """Nothing is enough: every HDU is proven, and the layout is that of any walk."""
+    content = three_images()
+    full, _ = walk(content)
+    for sibling in (None, full.layout):
+        found, _ = walk(content, until=lambda _: False, sibling=sibling)
+        assert found.layout == full.layout
+
+
+def test_what_is_probably_wanted_comes_with_the_first_batch():
+    """Ranges beside the headers are read with them, what the headers' own range has of them once."""
+    content = three_images()
+    also = [ByteRange(100, 200), ByteRange(FIRST - 10, FIRST + 10), ByteRange(2_000_000, 2_000_500)]
+    found, batches = walk(content, also=also, until=lambda hdus: len(hdus) == 2)
+    assert batches == [[ByteRange(0, FIRST), ByteRange(FIRST, FIRST + 10), ByteRange(2_000_000, 2_000_500)]]
+    for wanted in also:
+        assert found.segments.find(*wanted) == content[wanted.start : wanted.stop]
+    full, rest = walk(content, also=also)
+    asked = sorted(r for batch in rest for r in batch)
+    assert all(a.stop <= b.start for a, b in itertools.pairwise(asked))
+    assert full.layout == walk(content)[0].layout
+
+
+def test_what_is_held_is_not_completed():
+    """Of ranges that are held in part their ends are read; of those that are held nothing, without a batch."""
+    content = bytes(i * 7 % 251 for i in range(3_000_000))
+    held = Segments([(0, content[:1000]), (5000, content[5000:6000])])
+    for link in (None, IN_REGION, FAR_AWAY):
+        found, batches = driven(completed(held, [ByteRange(0, 1000), ByteRange(5100, 5200)], link=link), content)
+        assert batches == []
+        assert found is held
+        found, batches = driven(completed(held, [ByteRange(500, 1500), ByteRange(900, 950)], link=link), content)
+        assert batches == [[ByteRange(1000, 1500)]]
+        assert found.find(500, 1500) == content[500:1500]
+    wanted = [ByteRange(10_000, 10_400), ByteRange(2_000_000, 2_000_400)]
+    _, near = driven(completed(held, wanted, link=IN_REGION, files=1), content)
+    _, far = driven(completed(held, wanted, link=FAR_AWAY, files=1), content)
+    assert far == [wanted]  # 2 MB take longer than a request
+    assert near == [wanted]
+    close = [ByteRange(n * 4096, n * 4096 + 400) for n in range(10)]
+    for link in (None, IN_REGION):
+        assert driven(completed(Segments(), close, link=link), content)[1] == [[ByteRange(0, close[-1].stop)]]
+    long = [ByteRange(0, PART)]
+    assert driven(completed(Segments(), long, link=IN_REGION), bytes(PART))[1] == [long]

@@ -151,6 +151,19 @@ def test_sections_equal_astropys_and_are_one_batch(data):
                 ours[2].section[key]
 
 
+@pytest.mark.parametrize("box", [np.s_[0:2, 1:3], np.s_[1:3, 0:4], np.s_[:, 3:], np.s_[2:3, 1:2], np.s_[-2:, -3:-1]])
+def test_boxes_of_scaled_images_equal_astropys(store, tmp_path, box):
+    """Unsigned integers, and integers with a scale and blank pixels: values, NaN and type."""
+    scaled(tmp_path / "made.fits")
+    put(store.folder, NAME, (tmp_path / "made.fits").read_bytes())
+    with hst_open(NAME, store=store) as ours, fits.open(tmp_path / "made.fits", memmap=False) as local:
+        for number in (1, 2):
+            found, expected = ours[number].section[box], local[number].section[box]
+            assert found.dtype == expected.dtype
+            assert np.array_equal(found, expected, equal_nan=found.dtype.kind == "f")
+            assert found.flags.writeable
+
+
 def test_a_section_reads_its_rows_alone(store, image):
     """A box of 10 rows is one request for the run of those rows, 3 MB of the image stay unread."""
     image_file(store, image)

@@ -57,6 +57,7 @@ def test_segments_give_back_what_was_put_in(first, second):
         assert run == content[at : at + len(run)]
         assert at + len(run) not in covered or not run
         assert (held.find(at, at + 1) is None) == (at not in covered)
+        assert held.reach(at) == at + len(run)
 
 
 LINKS = st.builds(
@@ -78,10 +79,10 @@ FAR_RANGES = st.lists(
 )
 
 
-@given(FAR_RANGES, LINKS, st.integers(1, 200), st.integers(1, 1000), st.integers(0, 10**9))
-def test_arranged_requests_keep_every_promise(ranges, link, in_flight, files, memory):
+@given(FAR_RANGES, LINKS, st.integers(1, 200), st.integers(1, 1000), st.integers(0, 10**9), st.booleans())
+def test_arranged_requests_keep_every_promise(ranges, link, in_flight, files, memory, few):  # noqa: PLR0917  # drawn
     """Every wanted byte once, disjoint, none too long, within memory, and no dearer than either trivial plan."""
-    requests = arrange(ranges, link=link, in_flight=in_flight, files=files, memory=memory)
+    requests = arrange(ranges, link=link, in_flight=in_flight, files=files, memory=memory, few=few)
     assert requests == sorted(requests)
     assert all(a.stop <= b.start for a, b in pairwise(requests))
     assert all(0 < r.size <= PART for r in requests)
@@ -97,6 +98,8 @@ def test_arranged_requests_keep_every_promise(ranges, link, in_flight, files, me
         return link.seconds(asks, in_flight=in_flight, files=min(files, in_flight))
 
     for trivial in [wanted, coalesce(ranges, gap=10**12)]:
+        if few:  # nothing is split that need not be
+            assert len(requests) == sum(-(-run.size // PART) for run in runs)
         if trivial == wanted or sum(t.size for t in trivial) <= memory:
             assert cost(requests) <= cost([part for t in trivial for part in split(t)])
 
@@ -127,6 +130,16 @@ def test_a_long_read_is_split_until_the_link_is_full():
     assert len(arrange([ByteRange(0, 168_000_000)], link=IN_REGION)) == 21
     assert len(arrange([ByteRange(0, 65536)], link=IN_REGION)) == 1
     assert len(arrange([ByteRange(0, 8 * 1024**2)], link=IN_REGION, files=64)) == 1
+
+
+def test_the_fewest_requests_are_not_split():
+    """Where fewest are wanted, no range of at most 8 MiB is split, and gaps are closed as if it were not."""
+    box = rows(100, 400, 16384 - 400)
+    assert arrange(box, link=IN_REGION, few=True) == [ByteRange(0, box[-1].stop)]
+    assert len(arrange([ByteRange(0, 33_554_432)], link=IN_REGION, few=True)) == 4
+    assert arrange([ByteRange(0, PART)], link=IN_REGION, few=True) == [ByteRange(0, PART)]
+    fifty = rows(50, 400, 16384 - 400)
+    assert arrange(fifty, link=FAR_AWAY, few=True) == fifty
 
 
 def test_the_link_is_an_argument_or_a_setting(monkeypatch):
@@ -220,6 +233,18 @@ def test_a_long_run_is_one_buffer(scripted):
     assert view == CONTENT
     assert view.readonly
     assert isinstance(view.obj, np.ndarray)
+
+
+def test_fetch_asks_for_the_fewest(tmp_path):
+    """A box is one request where few are wanted, and several where the link is to be filled."""
+    (tmp_path / "object").write_bytes(bytes(2 * 1024**2))
+    store = RecordingStore(tmp_path)
+    box = rows(100, 400, 16384 - 400)
+    for few, count in ((True, 1), (False, 4)):
+        store.batches.clear()
+        held = fetch(store, "object", box, etag=None, link=IN_REGION, few=few)
+        assert [len(batch) for batch in store.batches] == [count]
+        assert all(held.find(*row) is not None for row in box)
 
 
 def test_fetch_joins_near_ranges_and_splits_long_ones(tmp_path):
