@@ -228,6 +228,49 @@ def obstore_get_range(root: str, in_flight: int):
     return on_a_loop(make, in_flight)
 
 
+def libcurl(root: str, in_flight: int):
+    """Read with libcurl's multi interface, driven by the thread that asks."""
+    import pycurl
+
+    multi, idle = pycurl.CurlMulti(), []
+    multi.setopt(pycurl.M_MAXCONNECTS, in_flight)
+    for _ in range(in_flight):
+        curl = pycurl.Curl()
+        curl.setopt(pycurl.NOSIGNAL, 1)
+        curl.setopt(pycurl.BUFFERSIZE, 256 * 1024)
+        idle.append(curl)
+
+    def read(ranges):
+        found, waiting, busy = [None] * len(ranges), iter(enumerate(ranges)), {}
+        while None in found:
+            while idle and (following := next(waiting, None)) is not None:
+                number, (start, stop) = following
+                curl, lines, chunks = idle.pop(), [], []
+                curl.setopt(pycurl.URL, f"{root}/k")
+                curl.setopt(pycurl.HTTPHEADER, [f"Range: bytes={start}-{stop - 1}", f'If-Match: "{ETAG}"'])
+                curl.setopt(pycurl.HEADERFUNCTION, lines.append)
+                curl.setopt(pycurl.WRITEFUNCTION, chunks.append)
+                busy[curl] = number, lines, chunks
+                multi.add_handle(curl)
+            multi.perform()
+            _, ended, failed = multi.info_read(in_flight)
+            assert not failed, failed
+            for curl in ended:
+                multi.remove_handle(curl)
+                idle.append(curl)
+                number, lines, chunks = busy.pop(curl)
+                body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                start, stop = ranges[number]
+                assert lines[0].split()[1] == b"206"
+                assert (f'ETag: "{ETAG}"\r\n'.encode() in lines, len(body)) == (True, stop - start)
+                found[number] = body
+            if not ended:
+                multi.select(1)
+        return found
+
+    return read, lambda: None
+
+
 def http_client(root: str, in_flight: int):
     """Read with the standard library's client on threads, into buffers made beforehand."""
     where = urlsplit(root)
@@ -299,6 +342,7 @@ CANDIDATES = [
     aiohttp_uvloop,
     obstore_get,
     obstore_get_range,
+    libcurl,
     http_client,
     urllib3,
     s3fs_cat_ranges,

@@ -21,6 +21,9 @@ __all__ = ["Transfers"]
 _BUFFER = 256 * 1024
 # Connections that are kept while nobody needs them: as many as anybody has in flight.
 _KEPT = 256
+# Requests that are sent together: if all of those that wait were, all of their answers would come together as well, and
+# the network would be idle while they are looked at.
+_CONVOY = 16
 # Seconds between two looks at which transfers have been silent for too long.
 _TICK = 0.05
 
@@ -44,6 +47,7 @@ class Transfers:
         self._multi.setopt(pycurl.M_MAXCONNECTS, _KEPT)
         self._watched: dict[int, int] = {}
         self._soon = self._closed = False
+        self._added = 0  # since libcurl was last told to go on
         self._timer: asyncio.Handle | None = None
         self._clock: asyncio.Handle | None = None
         self._idle: list[_Transfer] = []
@@ -55,6 +59,9 @@ class Transfers:
         done = transfer.begin(request, receiver, self._loop)
         self._busy[transfer.curl] = transfer
         self._multi.add_handle(transfer.curl)
+        self._added += 1
+        if self._added >= _CONVOY:
+            self._act()
         if self._clock is None:
             self._clock = self._loop.call_later(_TICK, self._look)
         try:
@@ -124,6 +131,8 @@ class Transfers:
 
     def _act(self, socket: int = pycurl.SOCKET_TIMEOUT, ready: int = 0) -> None:
         """Have libcurl do what can be done now, and wake those whose answers ended."""
+        if socket == pycurl.SOCKET_TIMEOUT:
+            self._added = 0
         self._multi.socket_action(socket, ready)
         more = 1
         while more:
