@@ -386,6 +386,24 @@ def test_meta_tells_where_it_is_from(local, store, folder):
     assert cut.unit == u.electron
 
 
+def test_meta_has_each_keyword_once_and_long_texts_whole(tmp_path):
+    """The image's own goes before the primary header's; continuations and long keywords come along."""
+    primary, sci = fits.PrimaryHDU(), fits.ImageHDU(np.ones((20, 30), "f4"), name="SCI")
+    text = "a text that is longer than a card " * 5
+    for header, value in ((primary.header, 1), (sci.header, 2)):
+        header["BOTH"] = value
+        header["HIERARCH something long"] = value
+    primary.header["LONG"], primary.header["FIRST"], sci.header["LONGTOO"] = text, 3, text + "too"
+    put(tmp_path, "jbqf03gjq_flt.fits", fits.HDUList([primary, sci]))
+    meta = cutout("jbqf03gjq_flt.fits", (5, 5), 4, store=tmp_path).meta
+    assert [meta.count(name) for name in ("BOTH", "something long", "LONG", "FIRST", "S3KEY")] == [1] * 5
+    assert (meta["BOTH"], meta["something long"], meta["FIRST"]) == (2, 2, 3)
+    assert (meta["LONG"], meta["LONGTOO"]) == (text.rstrip(), text + "too")
+    put(tmp_path, "jbqf03gkq_flt.fits", fits.HDUList([fits.PrimaryHDU(np.ones((20, 30), "f4"), primary.header)]))
+    alone = cutout("jbqf03gkq_flt.fits", (5, 5), 4, hdu=0, store=tmp_path).meta
+    assert alone.count("BOTH") == alone.count("LONG") == 1
+
+
 def test_a_cutout_can_be_written_and_pickled(store, tmp_path):
     """CCDData writes it with mask, uncertainty and keywords; another process gets it whole."""
     cut = cutout(NAMES["ir_flt"], (30, 40), 12, store=store)

@@ -132,7 +132,7 @@ def test_a_long_read_is_split_until_the_link_is_full():
 
 
 def test_the_fewest_requests_are_not_split():
-    """Where fewest are wanted, no range of at most 8 MiB is split, and gaps are closed as if it were not."""
+    """Where fewest are wanted, no range of at most 8 MiB is split; whether gaps are read, the link decides."""
     box = rows(100, 400, 16384 - 400)
     assert arrange(box, link=IN_REGION, few=True) == [ByteRange(0, box[-1].stop)]
     assert len(arrange([ByteRange(0, 33_554_432)], link=IN_REGION, few=True)) == 4
