@@ -165,7 +165,10 @@ def box_array(image: Image, box: Box, held: Segments) -> NDArray[Any]:
         return np.full(shape, image.value, dtype=image.dtype if exact else "f4")
     stored = np.dtype(STORED[image.bitpix])
     strides = _strides(image)
-    first, last = (image.extent.data.start + sum(map(operator.mul, places, strides)) for places in ([low for low, _ in box], [high - 1 for _, high in box]))
+    first, last = (
+        image.extent.data.start + sum(map(operator.mul, places, strides))
+        for places in ([low for low, _ in box], [high - 1 for _, high in box])
+    )
     whole = held.find(first, last + stored.itemsize)
     if whole is not None:
         return _scaled(image, np.ndarray(shape, dtype=stored, buffer=whole, strides=strides))

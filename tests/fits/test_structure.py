@@ -20,7 +20,16 @@ def headers(draw):
     """Make bytes that may be a header: cards, cards with others inside, and anything at all, of any length."""
     name = st.sampled_from(NAMES).map(lambda name: name.ljust(8).encode())
     tail = st.sampled_from(
-        [b"= 1", b"= -12 / x", b"= 'a''b  '", b"= 'A       ' / 'B'", b"=                    T", b"", b"  END", b"= 1.5E3"]
+        [
+            b"= 1",
+            b"= -12 / x",
+            b"= 'a''b  '",
+            b"= 'A       ' / 'B'",
+            b"=                    T",
+            b"",
+            b"  END",
+            b"= 1.5E3",
+        ]
     )
     plain = st.builds(lambda n, t: (n + t).ljust(CARD), name, tail)
     hidden = st.builds(lambda n, at: b"#" * at + n + b"#" * (CARD - at - 8), name, st.integers(0, CARD - 8))

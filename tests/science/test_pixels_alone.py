@@ -15,14 +15,13 @@ from astropy.io import fits
 from astropy.nddata import CCDData, Cutout2D
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sparse import Sparse, edited, lengthened
+from sparse import Sparse, lengthened
 from support import RecordingStore, padded, put
 
 import hst_cloud as hst
 from hst_cloud.errors import HSTCloudError, OutsideImageError, QueryError, TruncatedFileError
 from hst_cloud.fits.index import Index
 from hst_cloud.fits.layout import FIRST, scan
-from hst_cloud.fits.structure import Cards
 from hst_cloud.science.cutouts import cutout, cutouts
 from hst_cloud.science.cuts import Wanted, cuts, glimpse
 from hst_cloud.store.link import FAR_AWAY, IN_REGION
@@ -31,7 +30,7 @@ from hst_cloud.store.plan import drive
 from hst_cloud.testing import LocalArchive
 from hst_cloud.testing.demo.imaging import acs_wfc_flc, acs_wfc_raw, wfc3_ir_flt, wfc3_ir_ima
 from hst_cloud.testing.demo.mosaics import acs_wfc_drc
-from hst_cloud.values import ByteRange, Product
+from hst_cloud.values import ByteRange
 
 NAME, SIBLING = "jbqf03gjq_flc.fits", "jbqf03gkq_flc.fits"
 CENTER, SIDE = (2049.5, 999.5), 100
@@ -356,7 +355,9 @@ def images(draw, like=None):
         changed[at] = draw(
             st.sampled_from([(cards + 40, name, shape), (cards + 400, name, shape), (max(0, cards - 40), name, shape)])
             if not shape
-            else st.sampled_from([(cards + 40, name, shape), (cards, name, (shape[0] + 9, shape[1])), (cards, "ERR", shape)])
+            else st.sampled_from(
+                [(cards + 40, name, shape), (cards, name, (shape[0] + 9, shape[1])), (cards, "ERR", shape)]
+            )
         )
         return changed
     names = st.sampled_from(["SCI", "ERR", "DQ"])

@@ -138,6 +138,19 @@ def test_every_change_is_read_as_astropy_reads_it(kind, files):
             assert_solved_alike(changed(header, name, value, how), layout, held, local, extent.shape)
 
 
+@pytest.mark.parametrize("field", [b"AXIS.1: 1", b"AXIS.2: 2", b"EXTVER: 1", b"NAXES: 2"])
+def test_fields_of_tables_are_astropys(field, files):
+    """A table that is turned, one of another version, and one whose field is not there."""
+    layout, held, local = files["acs"]
+    extent = next(hdu for hdu in layout.hdus if hdu.name == "SCI")
+    header = bytes(held.find(*extent.header))
+    other = field[:-1] + (b"1" if field.endswith(b"2") else b"2")
+    assert field in header
+    for fresh in (other, b"X" + field[1:]):
+        assert_solved_alike(header.replace(field, fresh, 1), layout, held, local, extent.shape)
+        assert_solved_alike(header.replace(field, fresh), layout, held, local, extent.shape)
+
+
 @settings(max_examples=60)
 @given(data=st.data())
 def test_any_changes_are_read_as_astropy_reads_them(data, files):

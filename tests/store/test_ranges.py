@@ -78,9 +78,10 @@ FAR_RANGES = st.lists(
 )
 
 
-@given(FAR_RANGES, LINKS, st.integers(1, 200), st.integers(1, 1000), st.integers(0, 10**9), st.booleans())
-def test_arranged_requests_keep_every_promise(ranges, link, in_flight, files, memory, few):
+@given(FAR_RANGES, LINKS, st.integers(1, 200), st.integers(1, 1000), st.tuples(st.integers(0, 10**9), st.booleans()))
+def test_arranged_requests_keep_every_promise(ranges, link, in_flight, files, more):
     """Every wanted byte once, disjoint, none too long, within memory, and no dearer than either trivial plan."""
+    memory, few = more
     requests = arrange(ranges, link=link, in_flight=in_flight, files=files, memory=memory, few=few)
     assert requests == sorted(requests)
     assert all(a.stop <= b.start for a, b in pairwise(requests))
