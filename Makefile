@@ -28,6 +28,10 @@ demo: $(VENV)/.stamp-run  ## run the main job on the embedded demonstration arch
 test: $(VENV)/.stamp-dev  ## run the tests; ARGS="-k name" for some of them
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/.stamp-dev  ## read 100,000 ranges over a line on which everything goes wrong; ARGS=1000 for fewer
+	$(BIN)/python tests/soak.py $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.stamp-dev  ## check style, formatting, spelling and the layers of imports
 	$(BIN)/ruff check .
@@ -48,8 +52,8 @@ notebooks: $(VENV)/.stamp-dev  ## write notebooks/*.ipynb from their Markdown
 	$(BIN)/jupytext --quiet --to notebook notebooks/*.md
 
 .PHONY: bench
-bench: $(VENV)/.stamp-dev  ## run the benchmarks
-	set -e; for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python "$$each"; done
+bench: $(VENV)/.stamp-bench  ## time reading against other ways, 15 minutes; ARGS="--write docs" makes the page of it
+	$(BIN)/python -m benchmarks.reading $(ARGS)
 
 .PHONY: resolve
 resolve: $(VENV)/.stamp-run  ## check that pip finds recent versions in whatever order it is asked
@@ -75,3 +79,8 @@ $(VENV)/.stamp-dev: pyproject.toml | $(BIN)/python
 	$(PIP) install --quiet --upgrade $(NEW_PIP)
 	$(PIP) install --quiet --editable '.[all]' --group dev
 	touch $(VENV)/.stamp-run $@
+
+# The clients that are compared, beside those that are there anyway.
+$(VENV)/.stamp-bench: $(VENV)/.stamp-dev
+	$(PIP) install --quiet --group bench
+	touch $@

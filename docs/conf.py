@@ -9,6 +9,7 @@ import click
 import hst_cloud
 from hst_cloud.archive.instruments import INSTRUMENTS
 from hst_cloud.cli import EXIT_CODES, cli
+from hst_cloud.cost.prices import price_list
 
 project = "hst_cloud"
 author = "The hst_cloud developers"
@@ -57,6 +58,20 @@ def commands(folder: Path) -> None:
     write(folder / "exit-codes.inc", [*lines, ""])
 
 
+def prices(folder: Path) -> None:
+    """Write the table of prices below `folder`, with the day that they are of."""
+    known = price_list()
+    lines = [f"As of {known.as_of}, {known.region}, US dollars.", f"Checked {known.checked}.", ""]
+    lines += [".. list-table::", "   :header-rows: 1", "   :widths: 12 38 18 12 20", ""]
+    rows = [
+        (f"``{p.name}``", p.what, f"{p.usd:g} for {p.per}", p.payer, f"`AWS <{p.source}>`__; seen: {p.seen}")
+        for p in known.prices
+    ]
+    for row in [("name", "for what", "dollars", "who pays", "source"), *rows]:
+        lines += [f"   {'* -' if cell is row[0] else '  -'} {cell}" for cell in row]
+    write(folder / "prices.inc", [*lines, ""])
+
+
 def write(path: Path, lines: list[str]) -> None:
     """Write a file unless it is there already: a newer one would have Sphinx read its page again."""
     path.parent.mkdir(exist_ok=True)
@@ -71,3 +86,4 @@ def setup(app: object) -> None:
     made = Path(__file__).parent / "reference" / "api"
     instruments(made)
     commands(made)
+    prices(made)

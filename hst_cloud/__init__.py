@@ -22,9 +22,15 @@ from types import ModuleType
 from hst_cloud import errors
 from hst_cloud.archive.mast import products, search
 from hst_cloud.archive.resolve import resolve
+from hst_cloud.cost.budgets import budget
+from hst_cloud.cost.reports import report
+from hst_cloud.cost.whereabouts import where
 from hst_cloud.fits.reader import open  # noqa: A004  # read as hst_cloud.open, like astropy's fits.open
 from hst_cloud.science.cutouts import cutout, cutouts
+from hst_cloud.science.download import download
+from hst_cloud.science.estimate import estimate
 from hst_cloud.science.headers import headers
+from hst_cloud.science.read import read
 from hst_cloud.science.spectra import spectra, spectrum
 from hst_cloud.science.tables import columns, table, tables
 from hst_cloud.values import Product
@@ -36,19 +42,25 @@ except ModuleNotFoundError:  # written when the package is built: this is a bare
 
 __all__ = [
     "Product",
+    "budget",
     "columns",
     "cutout",
     "cutouts",
+    "download",
     "errors",
+    "estimate",
     "headers",
     "open",
     "products",
+    "read",
+    "report",
     "resolve",
     "search",
     "spectra",
     "spectrum",
     "table",
     "tables",
+    "where",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -15,10 +15,15 @@
     │   ├── AccessDeniedError(PermissionError)
     │   ├── WrongRegionError                           the bucket answers from elsewhere
     │   ├── ThrottledError                             told to slow down, until the deadline
+    │   ├── CorruptFileError                           the bytes contradict the object's own checksum
     │   └── StoreUnavailableError(ConnectionError)
+    ├── LocalDiskError(OSError)                    this machine's side
+    │   ├── DiskSpaceError                             no room for what is to be downloaded
+    │   └── FileConflictError(FileExistsError)         another file has the name already
     ├── FormatError(ValueError)                    the bytes are no FITS file
     │   └── TruncatedFileError(EOFError)               data beyond the end of the object was touched
     ├── OutsideImageError(ValueError)              a cutout shares no pixel with the image
+    ├── BudgetExceededError(RuntimeError)          the next request would pass a budget; it was not sent
     └── MissingExtraError(ImportError)             an optional dependency is not installed
 
     HSTCloudWarning(AstropyUserWarning)
@@ -37,9 +42,14 @@ __all__ = [
     "ArchiveAnswerError",
     "ArchiveError",
     "ArchiveUnavailableError",
+    "BudgetExceededError",
+    "CorruptFileError",
+    "DiskSpaceError",
+    "FileConflictError",
     "FormatError",
     "HSTCloudError",
     "HSTCloudWarning",
+    "LocalDiskError",
     "MissingExtraError",
     "NotInCloudError",
     "ObjectChangedError",
@@ -138,8 +148,24 @@ class ThrottledError(StoreError):
     """The store asked to slow down until the tries or the time ran out."""
 
 
+class CorruptFileError(StoreError):
+    """The bytes that came are not those that a checksum of the object, or in the file, promises."""
+
+
 class StoreUnavailableError(StoreError, ConnectionError):
     """The store gave no usable answer, after retries."""
+
+
+class LocalDiskError(HSTCloudError, OSError):
+    """A file on this machine could not be written or read."""
+
+
+class DiskSpaceError(LocalDiskError):
+    """The disk has no room for what is to be downloaded; what has come in so far stays for a later call."""
+
+
+class FileConflictError(LocalDiskError, FileExistsError):
+    """A different file has the name that a download would give to its own; it was left as it is."""
 
 
 class FormatError(HSTCloudError, ValueError):
@@ -152,6 +178,10 @@ class TruncatedFileError(FormatError, EOFError):
 
 class OutsideImageError(HSTCloudError, ValueError):
     """A cutout shares no pixel with the image; the message says how far outside it lies."""
+
+
+class BudgetExceededError(HSTCloudError, RuntimeError):
+    """The next request would pass a budget and was not sent: see what was spent, and what it would take."""
 
 
 class MissingExtraError(HSTCloudError, ImportError):

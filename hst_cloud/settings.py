@@ -3,6 +3,9 @@
 ===================== ==================================================================================
 variable              meaning
 ===================== ==================================================================================
+HST_CLOUD_BUDGET      ceilings on what each process may send and receive, such as
+                      ``requests=50000, bytes=20 GB, usd=1, seconds=3600``; by default none. A ceiling is
+                      against accidents: a person can always change her own process
 HST_CLOUD_CACHE       folder for what is remembered between runs: the layouts and headers of files that were
                       read, 1 GiB at most. Best on a local disk; ``off`` or empty for none. By default
                       ``hst_cloud`` in ``XDG_CACHE_HOME``, or else in ``~/.cache``, for archives beyond this
@@ -10,12 +13,18 @@ HST_CLOUD_CACHE       folder for what is remembered between runs: the layouts an
 HST_CLOUD_ENDPOINT    root address of another archive that speaks both S3 (path style, bucket
                       ``stpubdata``) and MAST, such as a running `hst_cloud.testing.LocalArchive`
 HST_CLOUD_LINK        where this machine is, seen from the bucket: ``region``, the default, or ``far``
+HST_CLOUD_METER       file to which each process appends what it has read, as JSON lines; by default none
+HST_CLOUD_NAT         whether a NAT gateway lies between this machine and the bucket: ``yes`` or ``no``; by
+                      default nobody knows, and what it would cost is told as the most
+HST_CLOUD_REGION      AWS region of this machine, such as ``us-east-1``, or ``none`` outside AWS; by default
+                      `hst_cloud.where` looks
 ===================== ==================================================================================
 """
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,7 +32,19 @@ from urllib.parse import urlsplit
 
 from hst_cloud.errors import QueryError
 
-__all__ = ["BUCKET", "REGION", "Endpoints", "cache_folder", "endpoints", "link_name"]
+__all__ = [
+    "BUCKET",
+    "REGION",
+    "Endpoints",
+    "aws_hints",
+    "budget_text",
+    "cache_folder",
+    "endpoints",
+    "link_name",
+    "meter_file",
+    "nat_known",
+    "region_name",
+]
 
 BUCKET = "stpubdata"  # https://registry.opendata.aws/hst/
 REGION = "us-east-1"  # the same page: RequesterPays False
@@ -102,3 +123,57 @@ def cache_folder(*, named: bool = False) -> Path | None:
         return Path.home() / ".cache" / "hst_cloud"
     except RuntimeError:  # a user without a home
         return None
+
+
+def budget_text() -> str:
+    """Return what ``HST_CLOUD_BUDGET`` says; empty where it is not set."""
+    return os.environ.get("HST_CLOUD_BUDGET", "")
+
+
+def meter_file() -> Path | None:
+    """Return the file that ``HST_CLOUD_METER`` names; None where there is to be none."""
+    named = os.environ.get("HST_CLOUD_METER", "").strip()
+    return Path(named).expanduser().absolute() if named else None
+
+
+def nat_known() -> bool | None:
+    """Return whether ``HST_CLOUD_NAT`` says that a NAT gateway lies between here and the bucket; None: not said.
+
+    Raises
+    ------
+    QueryError
+        It is neither ``yes`` nor ``no``.
+    """
+    name = os.environ.get("HST_CLOUD_NAT", "").strip().lower()
+    if name not in {"", "yes", "no"}:
+        message = f"HST_CLOUD_NAT is {name!r}: expected 'yes' or 'no'"
+        raise QueryError(message)
+    return None if not name else name == "yes"
+
+
+def region_name() -> str | None:
+    """Return the region that ``HST_CLOUD_REGION`` names, empty for ``none`` (outside AWS); None where it is not set.
+
+    Raises
+    ------
+    QueryError
+        It is no name of a region.
+    """
+    name = os.environ.get("HST_CLOUD_REGION", "").strip().lower()
+    if not name:
+        return None
+    if name == "none":
+        return ""
+    if not re.fullmatch(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}", name):
+        message = f"HST_CLOUD_REGION is {name!r}: expected an AWS region such as 'us-east-1', or 'none' outside AWS"
+        raise QueryError(message)
+    return name
+
+
+def aws_hints() -> dict[str, str]:
+    """Return what variables of AWS's own tools say of this machine, by their names: hints, and no proof.
+
+    With ``AWS_EC2_METADATA_DISABLED`` a person forbids to ask the instance metadata service.
+    """
+    names = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_EXECUTION_ENV", "AWS_EC2_METADATA_DISABLED")
+    return {name: os.environ[name] for name in names if os.environ.get(name)}

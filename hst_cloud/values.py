@@ -67,6 +67,10 @@ class Progress:
     """How many of them are done."""
     total: int | None = None
     """How many there are; None where nobody knows yet."""
+    bytes: int | None = None
+    """Bytes that are there, of those that the call brings; None where it does not count them."""
+    size: int | None = None
+    """Bytes that the call brings altogether, as far as is known; None where it does not count them."""
 
 
 ProductLike: TypeAlias = "Product | Row | str"

@@ -17,6 +17,8 @@ from hst_cloud.fits.predict import siblings
 
 # A busy machine is slow now and then; what an example gives does not depend on it.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Larger by orders of magnitude, for a night: make test ARGS="--hypothesis-profile soak tests/faults".
+settings.register_profile("soak", settings.get_profile("patient"), max_examples=10_000, stateful_step_count=100)
 settings.load_profile("patient")
 
 

@@ -8,6 +8,8 @@ import importlib
 import io
 import pkgutil
 import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 import hst_cloud as hst
 from hst_cloud import settings
 from hst_cloud.archive.instruments import INSTRUMENTS
+from hst_cloud.cost.prices import price_list
 from hst_cloud.testing import LocalArchive, make_demo_archive
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,9 +38,19 @@ def archive(tmp_path_factory):
     return make_demo_archive(tmp_path_factory.mktemp("archive"), scale=64)
 
 
+# What a person's shell finds as hst-cloud, here in any environment.
+PROGRAM = f'hst-cloud() {{ "{sys.executable}" -m hst_cloud.cli "$@"; }}; '
+
+
+def commands(text):
+    """Return the commands of this package on a page, each a line that a shell runs."""
+    lines = [line for block in blocks(text, "console") for line in block.splitlines()]
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ hst-cloud ")]
+
+
 def blocks(text, language):
     """Return the code blocks of a page that are in a language."""
-    pattern = rf"^\.\. code-block:: {language}\n\n((?:    .*\n|\n)+)"
+    pattern = rf"^\.\. code-block:: {language}\n\n((?:   .*\n|\n)+)"
     return [textwrap.dedent(block) for block in re.findall(pattern, text, re.MULTILINE)]
 
 
@@ -63,13 +76,28 @@ def test_the_readme_begins_with_the_two_commands():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_pages_tell_the_truth(page, archive, tmp_path, monkeypatch):
-    """Every example on a page gives what the page says, against the demonstration archive."""
+    """Every example on a page gives what the page says, against the demonstration archive; commands run before them."""
+    text = page.read_text(encoding="utf-8")
+    if "hst.spectra(" in text:
+        pytest.importorskip("specutils")
     monkeypatch.chdir(tmp_path)
-    test = doctest.DocTestParser().get_doctest(page.read_text(encoding="utf-8"), {"hst": hst}, page.name, str(page), 0)
+    test = doctest.DocTestParser().get_doctest(text, {"hst": hst}, page.name, str(page), 0)
     runner, report = doctest.DocTestRunner(optionflags=FLAGS), []
     with LocalArchive(archive):
+        for line in commands(text):
+            done = subprocess.run(
+                ["bash", "-o", "pipefail", "-c", PROGRAM + line], capture_output=True, text=True, check=False
+            )
+            assert (done.returncode, done.stderr) == (0, ""), line
         runner.run(test, out=report.append)
     assert runner.failures == 0, "".join(report)
+
+
+def test_code_on_howto_pages_is_run():
+    """No page of recipes holds Python that the test above does not see."""
+    pages = [path for path in (ROOT / "docs" / "howto").glob("*.rst") if path.name != "index.rst"]
+    assert {path.name for path in pages if blocks(path.read_text(encoding="utf-8"), "python")} == set()
+    assert [path.name for path in pages if ">>>" not in path.read_text(encoding="utf-8")] == []
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -114,6 +142,20 @@ def test_the_table_of_suffixes_is_made_from_the_code(tmp_path, monkeypatch):
         assert f"\n{instrument.name}\n---" in f"\n{text}"
         for suffix in instrument.suffixes:
             assert f"``{suffix.name}``\n     - {suffix.kind}\n     - {suffix.level}\n     - {suffix.meaning}" in text
+
+
+def test_the_table_of_prices_is_made_from_the_data(tmp_path, monkeypatch):
+    """The reference shows every price, its day, its payer and its source."""
+    pytest.importorskip("numpydoc")
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    importlib.import_module("conf").prices(tmp_path)
+    text = (tmp_path / "prices.inc").read_text(encoding="utf-8")
+    assert f"As of {price_list().as_of}" in text
+    for price in price_list().prices:
+        assert (
+            f"``{price.name}``\n     - {price.what}\n     - {price.usd:g} for {price.per}\n     - {price.payer}" in text
+        )
+        assert price.source in text
 
 
 def test_the_makefile_lists_its_targets():

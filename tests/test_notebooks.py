@@ -14,8 +14,8 @@ pytest.importorskip("ipykernel")
 pytest.importorskip("matplotlib")
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.md"))
-FEWEST_FIGURES = {"tour": 5}
-MOST_BYTES = {"tour": 8e6}
+FEWEST_FIGURES = {"bulk": 3, "tour": 5}
+MOST_BYTES = {"bulk": 12e6, "tour": 8e6}
 
 
 def read(path):

@@ -14,19 +14,28 @@ executing again and again without a pause. All of that is settled here, below it
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from itertools import count
 from typing import TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from astropy import units as u
 from requests.adapters import HTTPAdapter
 
-from hst_cloud.errors import ArchiveAnswerError, ArchiveError, ArchiveUnavailableError, QueryError
+from hst_cloud.cost.ledger import Receipt, source_of, spending
+from hst_cloud.errors import (
+    ArchiveAnswerError,
+    ArchiveError,
+    ArchiveUnavailableError,
+    BudgetExceededError,
+    QueryError,
+)
 from hst_cloud.store.policy import MAST, RETRIED, Clock
 from hst_cloud.values import Progress
 
@@ -116,10 +125,11 @@ class PatientAdapter(HTTPAdapter):
                 raise _unavailable(request, f"no answer within {self.clock.policy.deadline:g} s ({problem})", tried - 1)
             retry_after = None
             try:
-                response = super().send(
-                    request, stream=True, timeout=self._timeout(), verify=verify, cert=cert, proxies=proxies
-                )
-                self._read(response)
+                with spending(source_of(_root(request)), size=None, what=_root(request)) as paid:
+                    response = super().send(
+                        request, stream=True, timeout=self._timeout(), verify=verify, cert=cert, proxies=proxies
+                    )
+                    self._read(response, paid)
             except (requests.exceptions.SSLError, requests.exceptions.ProxyError):
                 raise  # the same try would fail in the same way
             except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as err:
@@ -142,19 +152,30 @@ class PatientAdapter(HTTPAdapter):
     def _pause(self, seconds: float) -> None:
         self.stop.wait(seconds)
 
-    def _read(self, response: requests.Response) -> None:
+    def _read(self, response: requests.Response, paid: Receipt) -> None:
         """Read the whole body within the time of one try; a read of one piece ends at the socket's time-out."""
         latest = self.clock.elapsed + self.clock.attempt
         pieces = []
         # read1 gives what has come; read and iter_content wait for a full piece, however slowly it drips
-        while piece := response.raw.read1(_PIECE, decode_content=True):
+        # and of a body that no budget has room for, one byte tells that it is there
+        while piece := response.raw.read1(max(1, paid.room(_PIECE)), decode_content=True):
             pieces.append(piece)
+            try:
+                paid.got(len(piece))
+            except BudgetExceededError:
+                response.close()
+                raise
             if self.clock.elapsed > latest:
                 response.close()
                 message = f"an answer of which {sum(map(len, pieces))} bytes came in {self.clock.elapsed:.0f} s"
                 raise requests.Timeout(message)
         response.raw.release_conn()
         response._content = b"".join(pieces)  # noqa: SLF001 - where requests keeps a body that was read; tested
+
+
+def _root(request: requests.PreparedRequest) -> str:
+    parts = urlsplit(request.url or "")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def new_session(clock: Clock, stop: threading.Event | None = None) -> requests.Session:
@@ -233,7 +254,8 @@ def in_parallel(
     stop = threading.Event()
     pool = ThreadPoolExecutor(min(MAST.in_flight, len(jobs)), thread_name_prefix="hst-cloud-mast")
     try:
-        futures = [pool.submit(ask, job, stop) for job in jobs]
+        # Each in a copy of the caller's context, which holds the budgets.
+        futures = [pool.submit(contextvars.copy_context().run, ask, job, stop) for job in jobs]
         for done, future in enumerate(as_completed(futures), 1):
             future.result()
             if progress:

@@ -1,5 +1,5 @@
 """``python -m hst_cloud.cli`` is ``hst-cloud``."""
 
-from hst_cloud.cli.commands import main
+from hst_cloud.cli import main
 
 main()

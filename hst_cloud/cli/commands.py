@@ -1,167 +1,35 @@
-"""``hst-cloud``: the verbs of this package as commands that pass tables to one another.
-
-Tables go to standard output: for a person when that is a terminal, as JSON lines otherwise. Everything else, warnings,
-errors and progress, goes to standard error. A command that is given no arguments reads what the former one wrote.
-"""
+"""The commands that find products, the main job, and the checks; `hst_cloud.cli.reading` has those that read."""
 
 from __future__ import annotations
 
-import functools
-import io
-import os
-import sys
-import traceback
-import warnings
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar, cast
+from typing import Any, Literal
 
 import click
 from astropy.table import Row
 
 import hst_cloud as hst
 from hst_cloud.archive.inputs import as_product
+from hst_cloud.cli.program import DONE, ERROR, NOTHING, SOME, cli, common, nothing_came
 from hst_cloud.cli.progress import progress_line
 from hst_cloud.cli.streams import (
     Output,
-    archive_at,
     emit,
     given,
-    line_of,
-    log_shown,
     name_of,
     reports,
     say,
-    show_warning,
     terminal_width,
     write_clean,
 )
-from hst_cloud.cli.tables import FORMATS, Format, Value, criteria_of, span_of, table_of, words_of
+from hst_cloud.cli.tables import Value, criteria_of, span_of, table_of, words_of
 from hst_cloud.cli.text import HDUS, OBSERVATIONS, PLACES, PRODUCTS, opened, plain, shown
-from hst_cloud.errors import HSTCloudError, MissingExtraError, QueryError
+from hst_cloud.errors import HSTCloudError, MissingExtraError
 from hst_cloud.store.meter import Meter
 
-__all__ = ["cli", "main"]
-
-DONE, ERROR, USAGE, NOTHING, SOME, INTERRUPTED, CLOSED = 0, 1, 2, 3, 4, 130, 141
-
-EXIT_CODES = {
-    DONE: "done",
-    ERROR: "an error: nothing, or not all, was done",
-    USAGE: "wrong usage: an option, a column, a target or a condition that makes no sense",
-    NOTHING: "nothing was found, or nothing came in",
-    SOME: "some of the products failed; the others were done",
-    INTERRUPTED: "interrupted",
-    CLOSED: "whoever read the output went away",
-}
-"""What the program's exit codes mean."""
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the program and leave with one of `EXIT_CODES`.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        By default those that the program was called with.
-    """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # of what this terminal's encoding lacks
-    with warnings.catch_warnings(), log_shown(debug=debug):
-        warnings.showwarning = show_warning
-        warnings.simplefilter("always", hst.errors.HSTCloudWarning)
-        code = _run(words, debug=debug)
-    sys.exit(code)
-
-
-def _run(arguments: list[str], *, debug: bool) -> int:
-    try:
-        code = cli.main(arguments, prog_name="hst-cloud", standalone_mode=False)
-    except click.exceptions.Abort:
-        return INTERRUPTED
-    except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "hst-cloud"
-        say(f"{error.format_message()} See {command} --help.")
-        return USAGE
-    except click.ClickException as error:
-        say(error.format_message())
-        return ERROR
-    except Exception as error:  # noqa: BLE001  # the rim of the program: whatever happens, a person gets one line
-        if debug:
-            traceback.print_exc()
-        say(line_of(error))
-        return USAGE if isinstance(error, QueryError) else ERROR
-    return code if isinstance(code, int) else DONE
-
-
-# --- What the commands share -----------------------------------------------------------------------------------------
-
-
-def _common(command: _Command) -> _Command:
-    """Add the options that every command has, and let the command see them as one `Output`."""
-
-    @functools.wraps(command)
-    def run(*, form: str | None, columns: str, rows: int, endpoint: str | None, debug: bool, **own: Any) -> int:  # noqa: ARG001  # main looks at debug
-        chosen = form or ("table" if sys.stdout.isatty() else "jsonl")
-        output = Output(
-            form=cast("Format", chosen), asked=form is not None, columns=tuple(words_of((columns,)) or ()), rows=rows
-        )
-        try:
-            with archive_at(endpoint):
-                code = command(output=output, **own)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # Nothing more is wanted; without this, the interpreter would complain when it flushes at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return CLOSED
-        return int(code)
-
-    options: tuple[Callable[[Any], Any], ...] = (
-        click.option("--debug", is_flag=True, help="Show tracebacks, and log every request."),
-        click.option("--endpoint", metavar="URL", help="Ask the archive at this address instead of the public one."),
-        click.option("--rows", type=click.IntRange(min=0), default=50, metavar="N",
-                     help="Rows shown on a terminal; 0 for all.  [default: 50]"),
-        click.option("--columns", default="", metavar="A,B,...", help="Write these columns."),
-        click.option("--format", "form", type=click.Choice(FORMATS),
-                     help="How to write.  [default: table on a terminal, else jsonl]"),
-    )  # fmt: skip
-    return cast("_Command", functools.reduce(lambda wrapped, option: option(wrapped), options, cast("Any", run)))
-
-
-def _nothing_came() -> int:
-    say("nothing came in on standard input")
-    return NOTHING
-
-
-# --- The commands ----------------------------------------------------------------------------------------------------
-
-_HELP = """Find products of the Hubble Space Telescope, and read them from the public bucket.
-
-Commands pass tables to one another, as JSON lines or CSV:
-
-\b
-  hst-cloud search "M 51" --instrument ACS/WFC | hst-cloud products --suffix drc \\
-      | hst-cloud resolve --verify | hst-cloud info
-"""
-_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:3}  {meaning}" for code, meaning in EXIT_CODES.items())
-
-
-@click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help=_HELP,
-    epilog=_EPILOG,
-)
-@click.version_option(version("hst-cloud"), prog_name="hst-cloud")
-def cli() -> None:
-    """Find products of the Hubble Space Telescope, and read them from the public bucket."""
+__all__ = ["demo", "doctor", "info", "products", "resolve", "search"]
 
 
 @cli.command(short_help="Find observations.")
@@ -182,7 +50,7 @@ def cli() -> None:
               help="Any other of MAST's columns: a value, or LEAST..GREATEST. May be repeated.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Greatest number of observations.")
 @click.option("--deadline", type=float, metavar="SECONDS", help="Time for the whole command.")
-@_common
+@common
 def search(
     *,
     output: Output,
@@ -227,7 +95,7 @@ def search(
 @click.option("--collection", multiple=True, metavar="NAME",
               help="CAL, HAP, HLA, HLSP or all. May be repeated.  [default: CAL]")  # fmt: skip
 @click.option("--deadline", type=float, metavar="SECONDS", help="Time for the whole command.")
-@_common
+@common
 def products(
     *,
     output: Output,
@@ -241,7 +109,7 @@ def products(
     """List the files of each OBSERVATION: names, MAST's numbers, or what `search` wrote."""
     wanted = given(observations, "observations")
     if not len(wanted):
-        return _nothing_came()
+        return nothing_came()
     with progress_line("asking MAST") as progress:
         table = hst.products(
             wanted,
@@ -263,12 +131,12 @@ def products(
 @click.argument("names", nargs=-1, metavar="[PRODUCT]...")
 @click.option("--verify", is_flag=True, help="Look, by listing the bucket; else keys are told by rule.")
 @click.option("--deadline", type=float, metavar="SECONDS", help="Time for MAST's answers.")
-@_common
+@common
 def resolve(*, output: Output, names: tuple[str, ...], verify: bool, deadline: float | None) -> int:
     """Tell where each PRODUCT lies in the bucket: names, URIs, or what `products` wrote."""
     wanted = given(names, "products")
     if not len(wanted):
-        return _nothing_came()
+        return nothing_came()
     with progress_line("looking") as progress:
         table = hst.resolve(wanted, verify=verify, deadline=deadline, progress=progress)
     emit(table, output, PLACES)
@@ -282,12 +150,12 @@ def resolve(*, output: Output, names: tuple[str, ...], verify: bool, deadline: f
 @click.argument("names", nargs=-1, metavar="[PRODUCT]...")
 @click.option("--source", type=click.Choice(["bucket", "mast"]), default="bucket", show_default=True,
               help="mast: read from MAST's Download service what the bucket does not hold.")  # fmt: skip
-@_common
+@common
 def info(*, output: Output, names: tuple[str, ...], source: Literal["bucket", "mast"]) -> int:
     """Open each PRODUCT and list its HDUs, its key, and what that took."""
     wanted = given(names, "products")
     if not len(wanted):
-        return _nothing_came()
+        return nothing_came()
     failed = written = 0
     tables = []
     for number, product in enumerate(wanted, start=1):
@@ -340,7 +208,7 @@ def _headers(product: str | Row, source: Literal["bucket", "mast"]) -> list[dict
               help="Time before the first byte of each answer.")  # fmt: skip
 @click.option("--live", is_flag=True, help="Ask MAST and the public bucket instead of the embedded archive.")
 @click.option("--instrument", multiple=True, metavar="NAME", help="This instrument alone. May be repeated.")
-@_common
+@common
 def demo(
     *, output: Output, folder: Path, keep: bool, scale: int, latency: float, live: bool, instrument: tuple[str, ...]
 ) -> int:
@@ -380,7 +248,7 @@ def demo(
 
 
 @cli.command(short_help="Check what is assumed of the services.")
-@_common
+@common
 def doctor(*, output: Output) -> int:
     """Check from here what this package assumes of MAST and of the bucket."""
     from hst_cloud.doctor import check, report  # noqa: PLC0415  # slow to import, and of use here alone

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO, TypeAlias
 
+from hst_cloud.cli.text import human_size
 from hst_cloud.values import Progress
 
 __all__ = ["Watcher", "progress_line"]
@@ -74,4 +75,12 @@ def _line(what: str, latest: Progress | None, seconds: float) -> str:
     if latest is None:
         return f"{what} ... {seconds:.0f} s"
     total = "" if latest.total is None else f" of {latest.total:,}"
-    return f"{what}: {latest.done:,}{total} {latest.what}, {seconds:.0f} s"
+    return f"{what}: {latest.done:,}{total} {latest.what}{_bytes(latest, seconds)}, {seconds:.0f} s"
+
+
+def _bytes(latest: Progress, seconds: float) -> str:
+    """Return how many bytes have come, of how many and how fast, where they are counted."""
+    if latest.bytes is None:
+        return ""
+    total = f" of {human_size(latest.size)}" if latest.size else ""
+    return f", {human_size(latest.bytes)}{total}, {human_size(latest.bytes / max(seconds, 1e-3))}/s"

@@ -89,7 +89,7 @@ def write_clean(text: str) -> None:
 
 
 def given(names: Sequence[str], what: str) -> Table | list[str]:
-    """Return what the command shall work on: its arguments, or what comes in.
+    """Return what the command shall work on: its arguments, or what comes in; ``-`` alone stands for the latter.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def given(names: Sequence[str], what: str) -> Table | list[str]:
     FormatError
         What comes in cannot be read.
     """
-    if names:
+    if names and tuple(names) != ("-",):
         return list(names)
     if sys.stdin.isatty():
         message = f"give {what}, or let a former command write into this one"

@@ -27,6 +27,7 @@ __all__ = [
     "plain_values",
     "read_table",
     "records",
+    "rows_of",
     "span_of",
     "table_of",
     "words_of",
@@ -38,8 +39,8 @@ Format: TypeAlias = Literal["table", "jsonl", "csv", "ecsv"]
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 
-Value: TypeAlias = str | int | float | bool | None
-"""What stands in one cell."""
+Value: TypeAlias = "str | int | float | bool | list[Value] | None"
+"""What stands in one cell; a list where a row has an array."""
 
 # A line of names has at least one of these: the columns by which the commands know what a row is.
 _TELLING = frozenset({"obsid", "obs_id", "datauri", "productfilename", "filename", "key", "s3_uri", "dataset", "obsID"})
@@ -160,6 +161,8 @@ def plain_values(column: Any) -> list[Value]:
 def _plain_value(value: Any) -> Value:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
+    if isinstance(value, list | np.ndarray):
+        return [_plain_value(one) for one in (value if isinstance(value, list) else value.tolist())]
     if isinstance(value, float) and not math.isfinite(value):
         return None  # JSON has no NaN
     if value is None or isinstance(value, str | int | float):
@@ -198,6 +201,8 @@ def write(table: Table, form: Format, out: Callable[[str], object], *, header: b
 
 
 def _cell(value: Value) -> Value:
+    if isinstance(value, list):
+        return json.dumps(value, allow_nan=False)
     return str(value).lower() if isinstance(value, bool) else value
 
 
@@ -227,6 +232,27 @@ def span_of(text: str) -> tuple[float | None, float | None]:
         message = f"{text!r} is no range; give one such as 100..500, 100.. or ..500"
         raise QueryError(message)
     return least, greatest
+
+
+def rows_of(text: str) -> tuple[int, slice | None]:
+    """Return the number of rows to show that ``N`` stands for, or all and the rows to read that ``A:B`` does.
+
+    Raises
+    ------
+    QueryError
+        It is neither.
+    """
+    start, colon, stop = (part.strip() for part in text.partition(":"))
+    try:
+        if colon:
+            return 0, slice(*(int(end) if end else None for end in (start, stop)))
+        shown = int(start)
+    except ValueError:
+        shown = -1
+    if shown < 0:
+        message = f"{text!r} names no rows; give a number, or a range such as 0:1000, 5000: or -10:"
+        raise QueryError(message)
+    return shown, None
 
 
 def criteria_of(texts: Iterable[str]) -> dict[str, object] | None:

@@ -126,7 +126,15 @@ def _shown(value: Value, name: str) -> str:
         if name in {"size", "bytes_read"}:
             return human_size(value)
         return f"{value:,}" if isinstance(value, int) else f"{value:.8g}"
-    return plain(value)
+    return _in_short(value) if isinstance(value, list) else plain(value)
+
+
+def _in_short(values: list[Value]) -> str:
+    """Return an array's ends, and how many values lie between them."""
+    if len(values) <= 4:
+        return "[" + ", ".join(_shown(value, "") for value in values) + "]"
+    first, second, *_, last = (_shown(value, "") for value in values)
+    return f"[{first}, {second}, ... {last}] ({len(values):,})"
 
 
 def _date(mjd: float) -> str:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from hst_cloud.errors import FormatError, QueryError
 from hst_cloud.fits.layout import BLOCK, HDUExtent
-from hst_cloud.store.ranges import Segments
+from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
 __all__ = ["Field", "Form", "TableRead", "decode", "form_of", "nulls", "row_count"]
@@ -227,13 +227,16 @@ def row_count(header: bytes) -> int:
     return _integer(_ROWS, header)
 
 
-def decode(read: TableRead) -> dict[str, NDArray[Any]]:
-    """Return the columns that were wanted, as native arrays that own their memory.
+def decode(read: TableRead, *, consume: bool = False) -> dict[str, NDArray[Any]]:
+    """Return the columns that were wanted, as native arrays.
 
     Parameters
     ----------
     read : TableRead
         What `read_tables` gave.
+    consume : bool, optional
+        Whether nobody will look at what was read again: most of a row being wanted, its numbers are then turned where
+        they were received, which takes no more memory. By default, arrays own their memory.
 
     Returns
     -------
@@ -254,7 +257,9 @@ def decode(read: TableRead) -> dict[str, NDArray[Any]]:
         return _by_astropy(read)
     start, width = read.extent.data.start, read.form.width
     rows = read.segments.find(start + read.rows.start * width, start + read.rows.stop * width)
-    return {name: _column(read, read.form.fields[name], rows) for name in read.names}
+    wanted = sum(read.form.fields[name].size for name in set(read.names))
+    here = consume and rows is not None and not rows.readonly and 2 * wanted > width
+    return {name: _column(read, read.form.fields[name], rows, here=here) for name in read.names}
 
 
 def nulls(read: TableRead, name: str) -> NDArray[np.bool_] | None:
@@ -268,9 +273,13 @@ def nulls(read: TableRead, name: str) -> NDArray[np.bool_] | None:
     return mask if mask.any() else None
 
 
-def _column(read: TableRead, field: Field, rows: memoryview | None) -> NDArray[Any]:
+def _column(read: TableRead, field: Field, rows: memoryview | None, *, here: bool) -> NDArray[Any]:
     raw = _raw(read, field, rows)
     match field.kind:
+        case "plain" if here:
+            turned: NDArray[Any] = raw.view(field.stored.newbyteorder("="))
+            np.copyto(turned, raw)
+            return turned
         case "plain":
             plain: NDArray[Any] = raw.astype(field.stored.newbyteorder("="))
             return plain

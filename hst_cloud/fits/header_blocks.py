@@ -18,7 +18,7 @@ from hst_cloud.fits.predict import FIRST, FIRST_DRIZZLED, Guess, windows
 from hst_cloud.fits.structure import HDUExtent, Layout, extent, header_stop, plausible
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
-from hst_cloud.store.ranges import Segments
+from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
 __all__ = ["HDULike", "HDUName", "Kin", "as_hdu", "blocks_in", "header_blocks", "kind_of"]

@@ -26,7 +26,8 @@ from hst_cloud.fits.structure import BLOCK, HDUExtent, Layout, extent, header_st
 from hst_cloud.store.link import Link
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
-from hst_cloud.store.ranges import Segments, arrange, coalesce, split
+from hst_cloud.store.ranges import arrange, coalesce, split
+from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
 __all__ = [

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from hst_cloud.errors import FormatError
 from hst_cloud.fits.structure import Cards, HDUExtent
-from hst_cloud.store.ranges import Segments
+from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
-__all__ = ["STORED", "Box", "Image", "box_array", "box_ranges", "image_of"]
+__all__ = ["STORED", "Box", "Image", "box_array", "box_ranges", "image_of", "scaled"]
 
 Box: TypeAlias = "Sequence[tuple[int, int]]"
 """Half-open limits along each axis, in the order of numpy: ``((y0, y1), (x0, x1))``; zero-based, not empty."""
@@ -57,16 +57,26 @@ class Image:
     """Keyword PIXVALUE: the value of every pixel of an array that is not stored; None where it is."""
 
     @property
+    def stored(self) -> np.dtype[Any]:
+        """Type of the pixels in the file."""
+        return np.dtype(STORED[self.bitpix])
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the pixels in memory, in the machine's byte order."""
-        stored = np.dtype(STORED[self.bitpix]).newbyteorder("=")
-        if self.scale == 1 and self.zero == 0 and self.blank is None:
+        stored = self.stored.newbyteorder("=")
+        if self.plain:
             return stored
         if self._offset:
             return np.dtype("i1") if self.bitpix == 8 else np.dtype(f"u{self.bitpix // 8}")
         if self.bitpix < 0:
             return stored
         return np.dtype("f8") if self.bitpix > 16 else np.dtype("f4")
+
+    @property
+    def plain(self) -> bool:
+        """Tell whether the stored values are what they mean."""
+        return self.scale == 1 and self.zero == 0 and self.blank is None
 
     @property
     def _offset(self) -> bool:
@@ -163,15 +173,12 @@ def box_array(image: Image, box: Box, held: Segments) -> NDArray[Any]:
         # The value is that of the pixels: it is stored for no pixel, and so neither scaled nor shifted.
         exact = image.dtype.kind == "f" or float(image.value).is_integer()
         return np.full(shape, image.value, dtype=image.dtype if exact else "f4")
-    stored = np.dtype(STORED[image.bitpix])
-    strides = _strides(image)
-    first, last = (
-        image.extent.data.start + sum(map(operator.mul, places, strides))
-        for places in ([low for low, _ in box], [high - 1 for _, high in box])
-    )
+    stored, strides = image.stored, _strides(image)
+    corners = [low for low, _ in box], [high - 1 for _, high in box]
+    first, last = (image.extent.data.start + sum(map(operator.mul, corner, strides)) for corner in corners)
     whole = held.find(first, last + stored.itemsize)
     if whole is not None:
-        return _scaled(image, np.ndarray(shape, dtype=stored, buffer=whole, strides=strides))
+        return scaled(image, np.ndarray(shape, dtype=stored, buffer=whole, strides=strides))
     raw = np.empty(shape, dtype=stored)
     flat, at = raw.reshape(-1), 0
     for start, stop in box_ranges(image, box):
@@ -182,13 +189,13 @@ def box_array(image: Image, box: Box, held: Segments) -> NDArray[Any]:
         part = np.frombuffer(view, dtype=stored)
         flat[at : at + part.size] = part
         at += part.size
-    return _scaled(image, raw)
+    return scaled(image, raw)
 
 
-def _scaled(image: Image, raw: NDArray[Any]) -> NDArray[Any]:
+def scaled(image: Image, raw: NDArray[Any]) -> NDArray[Any]:
     """Return what stored values mean, always in memory of its own."""
     dtype = image.dtype
-    if image.scale == 1 and image.zero == 0 and image.blank is None:
+    if image.plain:
         return raw.astype(dtype)
     if image._offset and dtype.kind == "u":  # noqa: SLF001  # of this module's own class
         # Addition of half the range is the same as turning the highest bit.

@@ -16,7 +16,8 @@ from hst_cloud.errors import ObjectChangedError, ObjectNotFoundError, TruncatedF
 from hst_cloud.fits.layout import FIRST, Scan
 from hst_cloud.fits.pixels import Image, image_of
 from hst_cloud.store.objects import Store
-from hst_cloud.store.ranges import Segments, fetch
+from hst_cloud.store.ranges import fetch
+from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
 __all__ = ["RangeFile"]

@@ -8,14 +8,11 @@ opened elsewhere are not touched by them.
 
 from __future__ import annotations
 
-import bz2
 import functools
 import io
 import itertools
-import lzma
 import math
 import warnings
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -36,6 +33,7 @@ from hst_cloud.errors import (
     NotInCloudError,
     ObjectNotFoundError,
 )
+from hst_cloud.fits import compressed
 from hst_cloud.fits.index import Index, IndexLike, as_index
 from hst_cloud.fits.layout import Layout, Scan
 from hst_cloud.fits.pixels import Box, box_array, box_ranges
@@ -45,19 +43,12 @@ from hst_cloud.settings import endpoints
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.objects import HTTPStore, Store
 from hst_cloud.store.policy import MAST
-from hst_cloud.store.ranges import fetch
 from hst_cloud.values import ByteRange, Product, ProductLike
 
-__all__ = ["open"]
+__all__ = ["REJECTED", "open", "parsed"]
 
-MAX_COMPRESSED = 1024**3
-"""Bytes of a compressed file that are read at most: it can only be read whole."""
-
-MAX_INFLATED = 4 * 1024**3
-"""Bytes that a compressed file may become: the largest uncompressed HST products are below 2 GB."""
-
-# What astropy has been seen to raise on bytes that are no FITS file.
-_REJECTED = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, VerifyError)
+REJECTED = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, VerifyError)
+"""What astropy has been seen to raise on bytes that are no FITS file."""
 
 
 def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
@@ -155,33 +146,38 @@ def _downloads() -> HTTPStore:
 
 
 def _open(store: Store, product: Product, like: IndexLike) -> fits.HDUList:
-    index, key = as_index(like, store), product.key
+    index, address = as_index(like, store), store.address(product.key)
     found = known_or_scan(store, product, index)
-    address = store.address(key)
-    head = bytes(found.segments.run(0)[:6])
-    file: io.IOBase
-    if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")):
-        file = io.BytesIO(_inflated(store, found, head))
-    elif head.startswith((b"\x1f\x9d", b"PK\x03\x04")):
-        kind = "Unix compress (.Z)" if head.startswith(b"\x1f\x9d") else "ZIP"
-        message = f"{address} is compressed with {kind}, which is not read: expected FITS, gzip, bzip2 or xz"
-        raise FormatError(message, key=key)
-    else:
-        file = RangeFile(store, found, changed=_forgetting(store, found.layout, index))
+    inflated = compressed.inflated(store, found, stacklevel=3)
+    if inflated is not None:
+        return parsed(io.BytesIO(inflated), found.layout, address)
+    file = RangeFile(store, found, changed=_forgetting(store, found.layout, index))
+    hdul = parsed(file, found.layout, address)
+    _warn_if_truncated(found, address)
+    for hdu in hdul:
+        hdu.__class__ = _OURS.get(type(hdu), type(hdu))
+    return hdul
+
+
+def parsed(file: io.IOBase, layout: Layout, address: str) -> fits.HDUList:
+    """Have astropy read all headers of a file.
+
+    Raises
+    ------
+    FormatError
+        It is no FITS file that astropy can read.
+    """
     try:
         hdul = fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=True)
         len(hdul)  # has astropy read all headers now, from memory
     except HSTCloudError:
         raise
-    except _REJECTED as error:
+    except REJECTED as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
-        message = f"{address} ({found.layout.size} bytes) is no FITS file that astropy can read: {said}"
-        raise FormatError(message, key=key) from error
+        message = f"{address} ({layout.size} bytes) is no FITS file that astropy can read: {said}"
+        raise FormatError(message, key=layout.key) from error
     if isinstance(file, RangeFile):
-        _warn_if_truncated(found, address)
         file.opening = False
-        for hdu in hdul:
-            hdu.__class__ = _OURS.get(type(hdu), type(hdu))
     return hdul
 
 
@@ -198,52 +194,6 @@ def _warn_if_truncated(found: Scan, address: str) -> None:
             "touching them will raise TruncatedFileError"
         )
         warnings.warn(message, HSTCloudWarning, stacklevel=4)
-
-
-# --- Compressed files ------------------------------------------------------------------------------------------------
-
-
-def _inflated(store: Store, found: Scan, head: bytes) -> bytes:
-    """Read a compressed file whole and decompress it, within bounds."""
-    layout = found.layout
-    address = store.address(layout.key)
-    if layout.size > MAX_COMPRESSED:
-        message = (
-            f"{address} is compressed and has {layout.size} bytes: expected at most {MAX_COMPRESSED}. Download it."
-        )
-        raise FormatError(message, key=layout.key)
-    message = f"{address} is compressed and cannot be read in parts: all of its {layout.size} bytes are read"
-    warnings.warn(message, HSTCloudWarning, stacklevel=4)
-    rest = ByteRange(len(found.segments.run(0)), layout.size)
-    segments = found.segments + fetch(store, layout.key, [rest], etag=layout.etag)
-    try:
-        inflated = _decompressed(bytes(segments.run(0)), head)
-    except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
-        message = f"{address} cannot be decompressed: {error}"
-        raise FormatError(message, key=layout.key) from error
-    if len(inflated) > MAX_INFLATED:
-        message = f"{address} inflates to more than {MAX_INFLATED} bytes"
-        raise FormatError(message, key=layout.key)
-    return inflated
-
-
-def _decompressed(data: bytes, head: bytes) -> bytes:
-    """Decompress every member of `data`, to at most one byte more than is allowed."""
-    out = bytearray()
-    while data and len(out) <= MAX_INFLATED:  # members follow one another: RFC 1952, sec. 2.2
-        machine = _machine(head)
-        out += machine.decompress(data, MAX_INFLATED + 1 - len(out))
-        if not machine.eof and len(out) <= MAX_INFLATED:
-            early = "the compressed data end too early"
-            raise EOFError(early)
-        data = machine.unused_data if machine.unused_data.startswith(head[:2]) else b""
-    return bytes(out)
-
-
-def _machine(head: bytes) -> Any:  # the three have one shape and no common type
-    if head.startswith(b"\x1f\x8b"):
-        return zlib.decompressobj(wbits=31)
-    return bz2.BZ2Decompressor() if head.startswith(b"BZh") else lzma.LZMADecompressor()
 
 
 # --- Sections --------------------------------------------------------------------------------------------------------

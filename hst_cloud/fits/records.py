@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from hst_cloud.fits.layout import Scan
 from hst_cloud.fits.structure import HDUExtent, Layout
-from hst_cloud.store.ranges import Segments
+from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
 __all__ = ["SMALL_TABLES", "Record", "as_blob", "packed", "unpacked"]

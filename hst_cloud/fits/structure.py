@@ -24,6 +24,7 @@ _NUMBER = re.compile(rb"= *([+-]?(?:\d+\.?\d*|\.\d+)(?:E[+-]?\d+)?) *(?:/.*)?")
 _TEXT = re.compile(rb"= *'((?:[^']|'')*)'")
 _END = b"END" + b" " * 77
 _END_START = np.frombuffer(b"END ", np.uint32)[0]
+_SEVERAL = 16 * BLOCK // CARD  # cards that are looked at together: more than most headers have
 _NAME = 8  # bytes of a keyword, and of the machine word that names are compared by
 
 
@@ -73,10 +74,11 @@ def header_stop(buf: memoryview | bytes) -> int | None:
     """Return the offset just past the block that holds END, or None if there is none in `buf`."""
     # Four bytes of each card are looked at, without a copy: ten times faster than a search through all of them.
     starts = np.frombuffer(buf, np.uint32, len(buf) // BLOCK * BLOCK // 4)[:: CARD // 4]
-    for card in np.flatnonzero(starts == _END_START).tolist():
-        if bytes(buf[card * CARD : (card + 1) * CARD]) == _END:
-            stop: int = (card * CARD // BLOCK + 1) * BLOCK
-            return stop
+    for first in range(0, len(starts), _SEVERAL):  # most of what is at hand may be data
+        for card in np.flatnonzero(starts[first : first + _SEVERAL] == _END_START).tolist():
+            at = (first + card) * CARD
+            if bytes(buf[at : at + CARD]) == _END:
+                return int(at // BLOCK + 1) * BLOCK
     return None
 
 

@@ -15,7 +15,8 @@ from hst_cloud.fits.columns import Form, TableRead, form_of, row_count
 from hst_cloud.fits.layout import HDUExtent, Layout, Scan, completed
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
-from hst_cloud.store.ranges import GAP, Segments, coalesce
+from hst_cloud.store.ranges import GAP, coalesce
+from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
 __all__ = ["WHOLE", "Choice", "Tables", "read_tables"]

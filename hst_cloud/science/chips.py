@@ -24,7 +24,7 @@ from hst_cloud.fits.layout import HDUExtent, Layout
 from hst_cloud.fits.pixels import Image, image_of
 from hst_cloud.fits.structure import Cards
 from hst_cloud.science.solutions import solution_of, tables_named
-from hst_cloud.store.ranges import Segments
+from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
 __all__ = ["Chip", "HDULike", "chips_of", "companion", "likely_first", "numbers_of", "tables_of", "title"]

@@ -17,6 +17,7 @@ from hst_cloud.archive.places import placed
 from hst_cloud.errors import HSTCloudError, HSTCloudWarning
 from hst_cloud.fits.header_blocks import kind_of
 from hst_cloud.fits.index import IndexLike, as_index
+from hst_cloud.fits.keywords import Memo
 from hst_cloud.fits.layout import Layout, Scan
 from hst_cloud.fits.predict import siblings
 from hst_cloud.fits.recall import Anew, read_one
@@ -26,7 +27,7 @@ from hst_cloud.science.chips import HDULike, title
 from hst_cloud.science.cuts import Array, Cut, Outcome, Wanted, cuts, glimpse
 from hst_cloud.science.flags import BitFlags, default_good_bits, mask_of
 from hst_cloud.science.many import OnError, as_on_error, recalled
-from hst_cloud.science.provenance import keyword, meta_of, unit_of
+from hst_cloud.science.provenance import keyword, meta_of, unit_of, values_of
 from hst_cloud.science.solutions import part_of
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.link import as_link
@@ -100,7 +101,8 @@ def cutout(
         ``weight``: WHT of a drizzled product; None elsewhere. It is an attribute of this object, not of its copies.
         ``meta``: the keywords of the primary header and of the image, without those of its layout and its solution,
         and S3KEY, S3ETAG, HDU (``SCI,1``), CUTOUT (the slice of the image in numpy's order, ``[y0:y1,x0:x1]``) and
-        CUTX0, CUTY0 (the image's pixel that is the first of the box).
+        CUTX0, CUTY0 (the image's pixel that is the first of the box). It is a `~astropy.io.fits.Header`; of pixels
+        alone, with neither `wcs`, `uncertainty` nor `mask` and at a pixel, a dict of the values.
 
         What of the box lies outside the image is NaN in ``data`` (integers become floats), ``uncertainty`` and
         ``weight``, has all bits set in ``flags``, and is masked.
@@ -145,7 +147,7 @@ def cutout(
     )
     if isinstance(outcome, HSTCloudError):
         raise outcome
-    return _ccddata(outcome, wanted)
+    return _ccddata(outcome, wanted, Memo())
 
 
 def cutouts(
@@ -232,6 +234,7 @@ def cutouts(
 
     found: list[CCDData] = []
     trouble: list[str] = []
+    memo = Memo()
     results = recalled(
         known,
         work_for,
@@ -244,7 +247,7 @@ def cutouts(
         for number, (product, result) in enumerate(results):
             for outcome in [result] if isinstance(result, HSTCloudError) else result:
                 if not isinstance(outcome, HSTCloudError):
-                    found.append(_ccddata(outcome, wanted))
+                    found.append(_ccddata(outcome, wanted, memo))
                 elif on_error == "raise":
                     raise outcome
                 else:
@@ -307,20 +310,22 @@ def _glimpses(store: Store, wanted: Wanted) -> Anew | None:
 # --- What was read, as a CCDData -------------------------------------------------------------------------------------
 
 
-def _ccddata(cut: Cut, wanted: Wanted) -> CCDData:
+def _ccddata(cut: Cut, wanted: Wanted, memo: Memo) -> CCDData:
     layout, window, planes = cut.found.layout, cut.window, cut.planes
     primary = cut.found.segments.find(*layout.hdus[0].header)
     assert primary is not None
     headers = (bytes(primary), cut.chip.header)
     filled = {name: window.filled(plane, bits=name == "DQ") for name, plane in planes.items()}
     unit = unit_of(cut.chip.header, title(cut.chip.extent), layout.key)
+    of_part = (layout, cut.chip, window, headers)
+    meta = values_of(*of_part, memo) if wanted.pixels_alone else meta_of(*of_part)
     made = CCDData(
         filled["SCI"],
         unit=unit,
         wcs=None if cut.solution is None else part_of(cut.solution, *window.origin, window.shape),
         mask=_mask(cut, filled, headers, wanted),
         flags=filled.get("DQ"),
-        meta=meta_of(layout, cut.chip, window, headers),
+        meta=meta,
         uncertainty=_uncertainty(planes, filled, unit, wanted),
     )
     made.weight = filled.get("WHT")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hst_cloud.errors import HSTCloudError, OutsideImageError, TruncatedFileError
 from hst_cloud.fits.layout import HDUExtent, Layout, Scan, completed, scan
 from hst_cloud.fits.pixels import STORED, Image, box_array, box_ranges
+from hst_cloud.fits.predict import SLACK, full_frame
 from hst_cloud.science import boxes
 from hst_cloud.science.boxes import Center, Extent, Window
 from hst_cloud.science.chips import Chip, HDULike, chips_of, companion, likely_first, numbers_of, tables_of, title
@@ -20,7 +21,8 @@ from hst_cloud.science.flags import BitFlags
 from hst_cloud.store.link import Link
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
-from hst_cloud.store.ranges import Segments, arrange
+from hst_cloud.store.ranges import arrange, coalesce
+from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
 __all__ = ["Array", "Cut", "Outcome", "Wanted", "cuts", "glimpse"]
@@ -144,14 +146,15 @@ def glimpse(key: str, wanted: Wanted, *, size: int | None, like: Layout | None) 
 
     Notes
     -----
-    Round trips: one for most first images. Where a file like it is known, its pixels come in the same one, and at any
-    other place one more is needed.
+    Round trips: one for most first images. Their pixels come with them where a file like it is known, or where name
+    and size tell that it is the full frame of a detector; else, or if they lie elsewhere, they take one more.
     """
 
     def there(hdus: Sequence[HDUExtent]) -> bool:
         return any(len(hdus[number].shape) == 2 for number in numbers_of(hdus, wanted.hdu))
 
-    also = _likely(like, wanted) if like is not None else []
+    usual = like or full_frame(key, size)
+    also = _likely(usual, wanted) if usual is not None else []
     return (yield from scan(key, size=size, sibling=like, until=there, also=also))
 
 
@@ -166,7 +169,13 @@ def _likely(like: Layout, wanted: Wanted) -> list[ByteRange]:
         assert not isinstance(center, SkyCoord)
         window = Window.around(center, boxes.pixels(wanted.size, None), (extent.shape[0], extent.shape[1]))
         rows += box_ranges(image, window.inside)  # empty where they share no pixel
-    return arrange(rows, link=wanted.link, files=wanted.files, few=True)
+    asks = arrange(rows, link=wanted.link, files=wanted.files)
+    spans = coalesce(asks, gap=0)
+    if len(spans) != 1:
+        return asks
+    # A header may be longer or shorter by some cards: then all pixels lie somewhat farther on, or before.
+    ((start, stop),) = spans
+    return arrange([ByteRange(max(0, start - SLACK), stop + SLACK)], link=wanted.link, files=wanted.files)
 
 
 def _read(

@@ -24,7 +24,7 @@ from hst_cloud.fits.keywords import Memo, Value, pick
 from hst_cloud.fits.layout import Layout, Scan, completed
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
-from hst_cloud.store.ranges import Segments
+from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
 __all__ = ["CHANNELS", "Sensor", "as_channels", "is_sensor", "read_channels"]

@@ -65,7 +65,8 @@ def in_turn(
             waiting[position] = error
     work = (job_for(products[position]) for position in there)
     turn = 0
-    with contextlib.closing(run_many(store, work, in_flight=in_flight)) as answers:  # type: ignore[type-var]
+    answers = run_many(store, work, in_flight=in_flight)
+    with contextlib.closing(answers):  # type: ignore[type-var]  # it is a generator
         while turn < len(products):
             while turn in waiting:
                 yield products[turn], waiting.pop(turn)

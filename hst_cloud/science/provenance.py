@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from astropy import units as u
 from astropy.io import fits
 
+from hst_cloud.errors import FormatError
+from hst_cloud.fits.keywords import Memo, Value, every
 from hst_cloud.fits.layout import Layout
 from hst_cloud.fits.structure import Cards
 from hst_cloud.science import units
 from hst_cloud.science.boxes import Window
 from hst_cloud.science.chips import Chip, title
 
-__all__ = ["keyword", "meta_of", "unit_of"]
+__all__ = ["keyword", "meta_of", "unit_of", "values_of"]
 
 CARD = 80
 
@@ -55,17 +57,45 @@ def unit_of(header: bytes, hdu: str, key: str) -> u.UnitBase:
 
 def meta_of(layout: Layout, chip: Chip, window: Window, headers: tuple[bytes, bytes]) -> fits.Header:
     """Return the keywords of the file that hold for a part of it, those of the image first in rank, and its origin."""
-    (low_y, high_y), (low_x, high_x) = window.inside
-    origin = [
-        fits.Card("S3KEY", layout.key, "object key"),
-        fits.Card("S3ETAG", layout.etag or "", "version of the object"),
-        fits.Card("HDU", title(chip.extent), "image that was cut"),
-        fits.Card("CUTOUT", f"[{low_y}:{high_y},{low_x}:{high_x}]", "slice of it, zero-based, (y, x)"),
-        *(fits.Card(name, at) for name, at in zip(("CUTX0", "CUTY0"), window.origin, strict=True)),
-    ]
+    origin = [fits.Card(name, *rest) for name, rest in _origin(layout, chip, window).items()]
     kept = _keywords(headers if chip.number else headers[1:])
     # A header is made from its bytes in a third of the time that it takes card by card.
     return fits.Header.fromstring(kept + "".join(map(str, origin)).encode("latin-1"))
+
+
+def values_of(
+    layout: Layout, chip: Chip, window: Window, headers: tuple[bytes, bytes], memo: Memo
+) -> dict[str, Value] | fits.Header:
+    """Return the values of the same keywords, for a tenth of the time; a header where one of them cannot be read.
+
+    Parameters
+    ----------
+    layout, chip, window, headers
+        As for `meta_of`.
+    memo : Memo
+        What is remembered of other headers.
+    """
+    values: dict[str, Value] = {}
+    try:
+        for header in headers if chip.number else headers[1:]:
+            values |= every(header, memo)
+    except FormatError:
+        return meta_of(layout, chip, window, headers)
+    kept = {name: value for name, value in values.items() if _holds(name.encode())}
+    return kept | {name: value for name, (value, *_) in _origin(layout, chip, window).items()}
+
+
+def _origin(layout: Layout, chip: Chip, window: Window) -> dict[str, tuple[str | int, ...]]:
+    """Return the keywords that say what was cut: value and comment of each."""
+    (low_y, high_y), (low_x, high_x) = window.inside
+    return {
+        "S3KEY": (layout.key, "object key"),
+        "S3ETAG": (layout.etag or "", "version of the object"),
+        "HDU": (title(chip.extent), "image that was cut"),
+        "CUTOUT": (f"[{low_y}:{high_y},{low_x}:{high_x}]", "slice of it, zero-based, (y, x)"),
+        "CUTX0": (window.origin[0],),
+        "CUTY0": (window.origin[1],),
+    }
 
 
 @functools.lru_cache(4)  # there may be many cutouts of one image

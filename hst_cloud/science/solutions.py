@@ -22,7 +22,7 @@ from astropy.wcs import WCS, DistortionLookupTable, Sip, Wcsprm
 
 from hst_cloud.fits.pixels import box_array, image_of
 from hst_cloud.fits.structure import CARD, Cards, HDUExtent, number
-from hst_cloud.store.ranges import Segments
+from hst_cloud.store.segments import Segments
 
 __all__ = ["part_of", "solution_of", "tables_named"]
 

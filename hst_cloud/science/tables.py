@@ -183,8 +183,8 @@ def columns(
     product : Product
         In the order given.
     columns : dict of str to numpy.ndarray
-        Arrays in the machine's byte order that own their memory, with one item for each row: scaled by TSCAL and
-        TZERO, without units, and with TNULL's values as they are.
+        Arrays in the machine's byte order, with one item for each row: scaled by TSCAL and TZERO, without units, and
+        with TNULL's values as they are. Those of one file may share its memory: copy what is kept of a few.
 
     Raises
     ------
@@ -203,7 +203,7 @@ def columns(
     """
 
     def finish(product: Product, read: Tables) -> dict[str, NDArray[Any]]:
-        return decode(_only(product, read, hdu))
+        return decode(_only(product, read, hdu), consume=True)
 
     return _each(
         products, finish, _wanted(hdu, columns, rows), store=store, index=index, in_flight=in_flight,
@@ -220,14 +220,15 @@ def as_table(read: Tables, one: TableRead) -> QTable:
         A unit is not known; or astropy cannot decode the table.
     """
     units = dict(zip(one.form.names, one.form.units, strict=True))
-    found = decode(one)
+    masks = {name: nulls(one, name) for name in one.names}  # of the stored values, which are turned below
+    found = decode(one, consume=True)
     made = {}
     for name, values in found.items():
         unit = None
         if units[name]:
             keyword = f"TUNIT{one.form.names.index(name) + 1}"
             unit = unit_of(units[name], file=read.layout.key, keyword=keyword)
-        made[name] = measured(values, unit, nulls(one, name))
+        made[name] = measured(values, unit, masks[name])
     meta = {
         "key": read.layout.key, "etag": read.layout.etag, "hdu": one.number, "name": one.extent.name,
         "ver": one.extent.ver, "rows": (one.rows.start, one.rows.stop),

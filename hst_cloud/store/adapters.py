@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from hst_cloud.cost.ledger import Receipt, Source, spending
 from hst_cloud.errors import (
     AccessDeniedError,
     ObjectChangedError,
@@ -72,6 +73,7 @@ class FolderStore:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.traffic = Traffic()
+        self._source = Source(str(self.folder), "nobody")
 
     def __repr__(self) -> str:
         return f"FolderStore({str(self.folder)!r})"
@@ -83,6 +85,12 @@ class FolderStore:
     def read(self, key: str, ranges: Sequence[ByteRange], *, etag: str | None = None) -> list[Piece]:
         """Return the bytes of every range: see `Store.read`."""
         path = self._path(key)
+        with _batch(self._source, ranges, str(path)) as paid:
+            pieces = self._read(path, key, ranges, etag)
+            self.traffic.requests += len(ranges)
+            return _received(pieces, self.traffic, paid)
+
+    def _read(self, path: Path, key: str, ranges: Sequence[ByteRange], etag: str | None) -> list[Piece]:
         try:
             with path.open("rb") as file:
                 version = _fingerprint(os.fstat(file.fileno()))
@@ -95,14 +103,13 @@ class FolderStore:
             raise _translated(error, str(path), key) from error
         if after != version:
             raise _changed(str(path), key, version, after)
-        self.traffic.requests += len(ranges)
-        self.traffic.bytes += sum(len(p.data) for p in pieces)
         return pieces
 
     def listings(self, prefixes: Sequence[str]) -> list[list[ListedObject]]:
         """Return the files whose paths begin with each prefix: see `Store.listings`."""
         self.traffic.requests += len(prefixes)
-        return [self._listing(prefix) for prefix in prefixes]
+        with spending(self._source, requests=len(prefixes), size=0):
+            return [self._listing(prefix) for prefix in prefixes]
 
     def _listing(self, prefix: str) -> list[ListedObject]:
         parent = self._path(prefix.rpartition("/")[0]) if "/" in prefix else self.folder
@@ -144,6 +151,7 @@ class FsspecStore:
         self.fs = fs
         self.root = root.rstrip("/")
         self.traffic = Traffic()
+        self._source = _fsspec_source(fs, self.root)
 
     def __repr__(self) -> str:
         return f"FsspecStore({self.fs!r}, {self.root!r})"
@@ -159,14 +167,15 @@ class FsspecStore:
         -----
         Requests: with s3fs one for each range; else one more before the first batch and one after each.
         """
-        try:
-            pieces = self._read_s3(key, ranges, etag) if hasattr(self.fs, "_call_s3") else self._read(key, ranges, etag)
-        except StoreError:
-            raise
-        except Exception as error:  # what a file system raises is its own affair
-            raise _translated(error, self.address(key), key) from error
-        self.traffic.bytes += sum(len(p.data) for p in pieces)
-        return one_version(key, pieces, self.address(key))
+        conditions = hasattr(self.fs, "_call_s3")
+        with _batch(self._source, ranges, self.address(key), more=0 if conditions else 2) as paid:
+            try:
+                pieces = self._read_s3(key, ranges, etag) if conditions else self._read(key, ranges, etag)
+            except StoreError:
+                raise
+            except Exception as error:  # what a file system raises is its own affair
+                raise _translated(error, self.address(key), key) from error
+            return one_version(key, _received(pieces, self.traffic, paid), self.address(key))
 
     def _read_s3(self, key: str, ranges: Sequence[ByteRange], etag: str | None) -> list[Piece]:
         """Read through s3fs's own call of S3, which takes conditions and shows the answer's headers."""
@@ -224,7 +233,10 @@ class FsspecStore:
     def listings(self, prefixes: Sequence[str]) -> list[list[ListedObject]]:
         """Return the objects below each prefix: see `Store.listings`. Requests: as the file system needs."""
         self.traffic.requests += len(prefixes)
-        with ThreadPoolExecutor(_PARALLEL) as threads:
+        with (
+            spending(self._source, requests=len(prefixes), size=None),
+            ThreadPoolExecutor(_PARALLEL) as threads,
+        ):
             return list(threads.map(self._listing, prefixes))
 
     def _listing(self, prefix: str) -> list[ListedObject]:
@@ -257,6 +269,7 @@ class ObstoreStore:
     def __init__(self, store: Any) -> None:
         self.store = store
         self.traffic = Traffic()
+        self._source = _obstore_source(store)
         self._process = os.getpid()
 
     def __repr__(self) -> str:
@@ -283,12 +296,12 @@ class ObstoreStore:
         async def every() -> list[Piece]:
             return list(await asyncio.gather(*[one(r) for r in ranges]))
 
-        try:
-            pieces = loop.run(every())
-        except Exception as error:  # obstore raises its own tree, and builtins
-            raise _translated(error, self.address(key), key) from error
-        self.traffic.bytes += sum(len(p.data) for p in pieces)
-        return one_version(key, pieces, self.address(key))
+        with _batch(self._source, ranges, self.address(key)) as paid:
+            try:
+                pieces = loop.run(every())
+            except Exception as error:  # obstore raises its own tree, and builtins
+                raise _translated(error, self.address(key), key) from error
+            return one_version(key, _received(pieces, self.traffic, paid), self.address(key))
 
     def listings(self, prefixes: Sequence[str]) -> list[list[ListedObject]]:
         """Return the objects below each prefix: see `Store.listings`."""
@@ -307,7 +320,8 @@ class ObstoreStore:
         async def every() -> list[list[ListedObject]]:
             return list(await asyncio.gather(*[one(p) for p in prefixes]))
 
-        return loop.run(every())
+        with spending(self._source, requests=len(prefixes), size=None):
+            return loop.run(every())
 
     def _refuse_fork(self, key: str) -> None:
         """Raise in a forked child, where obstore's threads are gone and it would wait for ever (measured)."""
@@ -316,6 +330,45 @@ class ObstoreStore:
                 f"{self!r} was made before a fork, after which obstore never answers: make it anew in this process"
             )
             raise StoreUnavailableError(message, key=key)
+
+
+# --- What is read counts ---------------------------------------------------------------------------------------------
+
+
+def _batch(source: Source, ranges: Sequence[ByteRange], what: str, *, more: int = 0) -> Receipt:
+    """Set aside what a batch of ranges may bring, if it fits into every budget; `more` requests go with it."""
+    return spending(source, requests=len(ranges) + more, size=sum(wanted.size for wanted in ranges), what=what)
+
+
+def _received(pieces: list[Piece], traffic: Traffic, paid: Receipt) -> list[Piece]:
+    size = sum(len(piece.data) for piece in pieces)
+    traffic.bytes += size
+    paid.got(size)
+    return pieces
+
+
+def _fsspec_source(fs: Any, root: str) -> Source:
+    """Return who pays for what a file system reads, as far as it shows."""
+    protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
+    address = f"{protocol}://{root}"
+    if protocol in {"file", "memory", "local"}:
+        return Source(address, "nobody")
+    if getattr(fs, "req_kw", {}).get("RequestPayer"):  # s3fs.S3FileSystem(requester_pays=True)
+        return Source(address, "reader")
+    public = protocol == "s3" and root == BUCKET and not getattr(fs, "endpoint_url", None)
+    return Source(address, "owner" if public else "other")
+
+
+def _obstore_source(store: Any) -> Source:
+    """Return who pays for what an obstore store reads, as far as it shows."""
+    kind = type(store).__name__
+    config = dict(getattr(store, "config", None) or {})
+    if kind in {"LocalStore", "MemoryStore"}:
+        return Source(repr(store), "nobody")
+    if str(config.get("request_payer", "")).lower() in {"true", "requester"}:
+        return Source(repr(store), "reader")
+    public = config.get("bucket") == BUCKET and not config.get("endpoint")
+    return Source(repr(store), "owner" if public else "other")
 
 
 # --- Errors ----------------------------------------------------------------------------------------------------------

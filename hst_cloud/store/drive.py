@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import itertools
 import os
 import queue
@@ -20,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
-from hst_cloud.errors import HSTCloudError, ObjectChangedError
+from hst_cloud.errors import BudgetExceededError, HSTCloudError, ObjectChangedError
 from hst_cloud.store import loop
 from hst_cloud.store.objects import Concurrent, Piece, Store
 from hst_cloud.store.plan import Plan
@@ -47,9 +48,11 @@ class Job(NamedTuple, Generic[T]):
     """What asks for ranges and is sent their pieces; it runs on another thread and must not read by itself."""
     etag: str | None = None
     """The version that must be read from the first batch on; None for the one that is there."""
+    into: Sequence[memoryview] | None = None
+    """A buffer for each range of the first batch and of its size, which its bytes are received into."""
 
 
-Work: TypeAlias = "tuple[str, Plan[ByteRange, Piece, T]] | tuple[str, Plan[ByteRange, Piece, T], str | None]"
+Work: TypeAlias = "Job[T] | tuple[str, Plan[ByteRange, Piece, T]] | tuple[str, Plan[ByteRange, Piece, T], str | None]"
 """A `Job`, or the plain tuple of one."""
 
 
@@ -107,7 +110,8 @@ def run_many(
     Notes
     -----
     Requests: one for each range that the plans ask for. Results that nobody has taken are held, and no more than half
-    as many again as `in_flight` plans are begun and not taken. Closing the iterator, leaving the loop, an error or
+    as many again as `in_flight` plans are begun and not taken. A budget that is spent ends all of them: its error is
+    raised and not yielded. Closing the iterator, leaving the loop, an error or
     Ctrl-C cancels every request and waits until none is left.
     """
     if in_flight < 1:
@@ -144,7 +148,9 @@ def _on_the_loop(store: Concurrent, jobs: Iterator[Job[T]], in_flight: int) -> I
                 continue
             position, result = came.popleft()
             left -= 1
-            if isinstance(result, BaseException) and not isinstance(result, HSTCloudError):
+            if isinstance(result, BudgetExceededError) or (
+                isinstance(result, BaseException) and not isinstance(result, HSTCloudError)
+            ):
                 raise result
             yield position, result
     finally:
@@ -158,7 +164,7 @@ class _Crew(Generic[T]):
         self._store = store
         self._in_flight = in_flight
         self._done: queue.SimpleQueue[list[tuple[int, T | BaseException]]] = queue.SimpleQueue()
-        self._drawn: deque[tuple[int, Job[T]]] = deque()
+        self._drawn: deque[tuple[int, Job[T], contextvars.Context]] = deque()
         self._called = False
         self._gone = threading.Event()
         self._process = os.getpid()
@@ -172,7 +178,7 @@ class _Crew(Generic[T]):
 
     def add(self, position: int, job: Job[T]) -> None:
         """Have the plan of `job` driven."""
-        self._drawn.append((position, job))
+        self._drawn.append((position, job, contextvars.copy_context()))  # with the budgets that hold as it is drawn
         if not self._called:  # else the loop has not come to those before: the two threads need not meet again
             self._called = True
             loop.post(self._begin)
@@ -202,7 +208,8 @@ class _Crew(Generic[T]):
             self._room = contextlib.ExitStack()
             self._room.enter_context(self._store.room(self._in_flight))
         while self._drawn:
-            task = asyncio.ensure_future(self._follow(*self._drawn.popleft()))
+            position, job, context = self._drawn.popleft()
+            task = asyncio.get_running_loop().create_task(self._follow(position, job), context=context)
             self._tasks.add(task)  # the loop itself holds tasks but weakly
             task.add_done_callback(self._tasks.discard)
 
@@ -220,12 +227,13 @@ class _Crew(Generic[T]):
         self._ended = []
 
     async def _drive(self, job: Job[T]) -> T:
-        plan, pin = job.plan, job.etag
+        plan, pin, into = job.plan, job.etag, job.into
         try:
             asks = next(plan)
             while True:
+                places, into = into, None
                 try:
-                    pieces = await self._store.pieces(job.key, asks, etag=pin, bound=self._bound)
+                    pieces = await self._store.pieces(job.key, asks, etag=pin, into=places, bound=self._bound)
                 except HSTCloudError as error:
                     pin = None if isinstance(error, ObjectChangedError) else pin
                     asks = plan.throw(error)
@@ -264,7 +272,8 @@ def _in_threads(store: Store, jobs: Iterator[Job[T]], in_flight: int) -> Iterato
     try:
         while True:
             for position, job in itertools.islice(numbered, count + -(-count // 2) - len(under_way)):
-                under_way[threads.submit(_walk, store, job, stopped)] = position
+                context = contextvars.copy_context()  # which holds the caller's budgets
+                under_way[threads.submit(context.run, _walk, store, job, stopped)] = position
             if not under_way:
                 return
             done, _ = wait(under_way, timeout=_TURN, return_when=FIRST_COMPLETED)
@@ -272,6 +281,8 @@ def _in_threads(store: Store, jobs: Iterator[Job[T]], in_flight: int) -> Iterato
                 position = under_way.pop(future)
                 try:
                     result: T | HSTCloudError = future.result()
+                except BudgetExceededError:
+                    raise  # the others would be refused, too
                 except HSTCloudError as error:
                     result = error
                 yield position, result
@@ -282,12 +293,15 @@ def _in_threads(store: Store, jobs: Iterator[Job[T]], in_flight: int) -> Iterato
 
 def _walk(store: Store, job: Job[T], stopped: threading.Event) -> T:
     """Drive one plan on this thread, until `stopped`."""
-    plan, pin = job.plan, job.etag
+    plan, pin, into = job.plan, job.etag, job.into or ()
     try:
         asks = next(plan)
         while not stopped.is_set():
+            places, into = into, ()
             try:
                 pieces = store.read(job.key, asks, etag=pin)
+                for piece, place in zip(pieces, places, strict=False):  # there are none but for the first batch
+                    place[: len(piece.data)] = piece.data
             except HSTCloudError as error:
                 pin = None if isinstance(error, ObjectChangedError) else pin
                 asks = plan.throw(error)

@@ -19,12 +19,14 @@ from urllib.parse import quote
 
 import numpy as np
 
+from hst_cloud.cost.ledger import admitted, allow, patience, source_of
 from hst_cloud.errors import ObjectChangedError
 from hst_cloud.settings import endpoints
 from hst_cloud.store import loop
 from hst_cloud.store.exchange import Engine, Request
 from hst_cloud.store.policy import S3, Clock, Policy
-from hst_cloud.store.s3 import Body, ListedObject, Page, Part, Piece, Question, Unusable, listing_page, verdict
+from hst_cloud.store.receivers import Page, Part
+from hst_cloud.store.s3 import Body, ListedObject, Piece, Question, Unusable, listing_page, verdict
 from hst_cloud.store.slots import Slots
 from hst_cloud.store.streams import Streams
 from hst_cloud.store.transfers import Transfers
@@ -177,6 +179,7 @@ class HTTPStore:
         self.traffic = Traffic()
         self._url = url
         self._policy = policy
+        self._source = source_of(self.root)
 
     def __repr__(self) -> str:
         return f"HTTPStore({self.root!r})"
@@ -211,6 +214,7 @@ class HTTPStore:
         size = sum(wanted.size for wanted in ranges)
         clock = Clock(self._policy, self._policy.allowance(requests=len(ranges), size=size))
         url = self.address(key)
+        allow(self._source, requests=len(ranges), size=size, what=url)
         places: Sequence[memoryview | None] = into or [None] * len(ranges)
         asked = [
             self._read(Question(key, url, wanted), Body(wanted, etag, place or _room(wanted)), clock, bound)
@@ -287,20 +291,22 @@ class HTTPStore:
                 pause = clock.wait(tried, trouble.headers.get("retry-after")) if trouble.again else None
                 if pause is None:
                     raise trouble.as_error(question, tried=tried, elapsed=clock.elapsed) from trouble.__cause__
-            await asyncio.sleep(pause)
+            await asyncio.sleep(min(pause, patience()))
 
     async def _send(
         self, session: _Session, question: Question, headers: Mapping[str, str], page: Page, clock: Clock
     ) -> None:
         """Send one request and have the answer received by `page`."""
-        self.traffic.requests += 1
-        began = clock.elapsed
-        request = Request(question.url, headers, self._policy.connect, self._policy.read, clock.attempt)
-        try:
-            await session.engine(question.wanted).get(request, page)
-        finally:
-            self.traffic.bytes += page.came
-            _log.debug("GET %s: HTTP %d after %.0f ms", question, page.status, (clock.elapsed - began) * 1000)
+        with await admitted(self._source, size=page.expected, what=str(question)) as paid:
+            self.traffic.requests += 1
+            began, total = clock.elapsed, min(clock.attempt, paid.seconds)
+            request = Request(question.url, headers, self._policy.connect, self._policy.read, total)
+            try:
+                await session.engine(question.wanted).get(request, page)
+            finally:
+                self.traffic.bytes += page.came
+                paid.bytes += page.came
+                _log.debug("GET %s: HTTP %d after %.0f ms", question, page.status, (clock.elapsed - began) * 1000)
 
 
 @functools.lru_cache(maxsize=16)

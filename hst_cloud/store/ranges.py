@@ -7,19 +7,23 @@ ones are split over connections; and what lies far apart is asked for by itself,
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 
 import numpy as np
 
+from hst_cloud.errors import HSTCloudError
+from hst_cloud.store.drive import Job, run_many
 from hst_cloud.store.link import REQUEST, Link, as_link
-from hst_cloud.store.objects import Concurrent, Store
+from hst_cloud.store.objects import Concurrent, Piece, Store, one_version
+from hst_cloud.store.plan import Plan
 from hst_cloud.store.policy import S3
+from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
-__all__ = ["GAP", "MEMORY", "PART", "Segments", "arrange", "coalesce", "fetch", "fill", "split", "unwritten"]
+__all__ = ["GAP", "MEMORY", "PART", "arrange", "coalesce", "fetch", "fill", "split", "unwritten"]
 
 GAP = 256 * 1024
 """Bytes between two ranges that cost less to read than to skip where 64 connections share a link of 1 GB/s with 20 ms
@@ -27,6 +31,9 @@ of latency, each of which could have carried 300 kB in that time."""
 
 PART = 8 * 1024 * 1024
 """Bytes that one request carries at most: AWS, "Performance guidelines for Amazon S3", recommends 8 to 16 MB."""
+
+STREAMS = 16
+"""Large requests that the store has under way at a time: `hst_cloud.store.streams`."""
 
 MEMORY = 256 * 1024 * 1024
 """Bytes of the requests of one call, gaps included, above which no gap is read."""
@@ -156,66 +163,6 @@ def _parts(wanted: ByteRange, count: int) -> list[ByteRange]:
     return [ByteRange(a, b) for a, b in itertools.pairwise(edges)]
 
 
-class Segments:
-    """Bytes of one object that are in memory: immutable, so threads may share it.
-
-    What it is made of is kept as it is and neither copied nor changed; parts that touch or overlap are joined, which
-    copies them.
-    """
-
-    __slots__ = ("_parts", "_starts")
-
-    def __init__(self, parts: Iterable[tuple[int, bytes | memoryview]] = ()) -> None:
-        self._parts = _joined(parts)
-        self._starts = [start for start, _ in self._parts]
-
-    def __add__(self, other: Segments) -> Segments:
-        return Segments([*self._parts, *other._parts])
-
-    @property
-    def size(self) -> int:
-        """Bytes held."""
-        return sum(len(data) for _, data in self._parts)
-
-    def find(self, start: int, stop: int) -> memoryview | None:
-        """Return the bytes ``[start, stop)``, or None unless all of them are held."""
-        at = bisect_right(self._starts, start) - 1
-        if at < 0:
-            return None
-        begin, data = self._parts[at]
-        if stop > begin + len(data):
-            return None
-        return memoryview(data)[start - begin : stop - begin]
-
-    def run(self, start: int) -> memoryview:
-        """Return all bytes that are held without a gap from `start` on; empty if there are none."""
-        at = bisect_right(self._starts, start) - 1
-        if at < 0:
-            return memoryview(b"")
-        begin, data = self._parts[at]
-        return memoryview(data)[max(0, start - begin) :]
-
-    def reach(self, start: int) -> int:
-        """Return where the bytes end that are held without a gap from `start` on; `start` if there are none."""
-        at = bisect_right(self._starts, start) - 1
-        return max(start, self._starts[at] + len(self._parts[at][1])) if at >= 0 else start
-
-
-def _joined(parts: Iterable[tuple[int, bytes | memoryview]]) -> list[tuple[int, bytes | memoryview]]:
-    """Return sorted parts in which those that touch or overlap are one."""
-    joined: list[tuple[int, list[bytes | memoryview], int]] = []  # start, pieces, stop
-    for start, data in sorted(parts, key=lambda p: (p[0], -len(p[1]))):  # what holds another whole comes first
-        if not data:
-            continue
-        if joined and start <= joined[-1][2]:
-            first, pieces, stop = joined[-1]
-            fresh = memoryview(data)[stop - start :]
-            joined[-1] = (first, [*pieces, fresh] if fresh else pieces, stop + len(fresh))
-        else:
-            joined.append((start, [data], start + len(data)))
-    return [(start, pieces[0] if len(pieces) == 1 else b"".join(pieces)) for start, pieces, _ in joined]
-
-
 def fetch(
     store: Store,
     key: str,
@@ -289,39 +236,73 @@ def fill(
     etag: str | None,
     link: Link | None = None,
     in_flight: int = S3.in_flight,
-) -> list[int]:
+) -> Generator[tuple[int, int]]:
     """Read ranges of one version of an object into buffers of their sizes, with all connections at work.
 
     Parameters
     ----------
-    store, key, etag, link, in_flight
+    store, key, etag, link
         As in `fetch`.
     wanted : sequence of (ByteRange, memoryview)
         What to read, and the writable bytes that it is received into, such as
         ``memoryview(numpy.empty(shape, ">f4")).cast("B")``. Nothing is joined: gaps are not read.
+    in_flight : int, optional
+        Requests in flight at a time, as for `hst_cloud.store.drive.run_many`.
 
-    Returns
-    -------
-    list of int
-        Bytes that came for each: fewer than wanted where the object ends earlier.
+    Yields
+    ------
+    position : int
+        Which of `wanted` has come, while others are under way.
+    size : int
+        Bytes that came: fewer than wanted where the object ends earlier.
+
+    Raises
+    ------
+    StoreError
+        As `Store.read` does. The buffers then hold anything. With no `etag`, that they are of one version is told
+        at the end.
 
     Notes
     -----
-    Requests: one for each range, and more for a long one, none of more than 8 MiB. After a failure the buffers hold
-    anything.
+    Requests: one for each range, and more for a long one, none of more than 8 MiB.
     """
-    link = as_link(link)
     size = sum(where.size for where, _ in wanted)
-    part = min(PART, max(1, -(-size // _useful(size, link, in_flight, 1))))
-    parts = [split(where, part=_near(where.size, part)) if where.size else [] for where, _ in wanted]
-    asks = [ask for asks in parts for ask in asks]
-    places = [
-        place[ask.start - where.start : ask.stop - where.start]
-        for (where, place), asks in zip(wanted, parts, strict=True)
-        for ask in asks
+    count = max(_useful(size, as_link(link), in_flight, 1), -(-size // PART))
+    # As many as fit into whole turns of the store's threads: else most of these are idle in the last one.
+    turns = -(-count // STREAMS)
+    part = max(1, -(-size // (count if turns == 1 else turns * STREAMS)))
+    asks = [split(where, part=_near(where.size, part)) if where.size > 0 else [] for where, _ in wanted]
+    some = [position for position, parts in enumerate(asks) if parts]
+    yield from ((position, 0) for position, parts in enumerate(asks) if not parts)
+    # Of what a thread reads, a batch is a batch of the store's own; what the loop reads is all sent at once anyway.
+    batches = [[position] for position in some] if isinstance(store, Concurrent) else [some] * bool(some)
+    jobs = [
+        Job(
+            key,
+            _answers([ask for position in batch for ask in asks[position]]),
+            etag,
+            [place for position in batch for place in _places(*wanted[position], asks[position])],
+        )
+        for batch in batches
     ]
-    came = iter(_receive(store, key, asks, places, etag))
-    return [sum(len(next(came)) for _ in asks) for asks in parts]
+    first: list[Piece] = []
+    with contextlib.closing(run_many(store, jobs, in_flight=in_flight)) as results:  # type: ignore[type-var, arg-type]
+        for at, result in results:
+            if isinstance(result, HSTCloudError):
+                raise result
+            first.append(result[0])
+            came = iter(result)
+            for position in batches[at]:
+                yield position, sum(len(next(came).data) for _ in asks[position])
+    one_version(key, first, store.address(key))
+
+
+def _places(where: ByteRange, place: memoryview, asks: Iterable[ByteRange]) -> list[memoryview]:
+    return [place[ask.start - where.start : ask.stop - where.start] for ask in asks]
+
+
+def _answers(asks: Sequence[ByteRange]) -> Plan[ByteRange, Piece, Sequence[Piece]]:
+    return (yield asks)
 
 
 def unwritten(size: int) -> memoryview:

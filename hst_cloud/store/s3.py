@@ -31,19 +31,16 @@ __all__ = [
     "Answer",
     "Body",
     "ListedObject",
-    "Page",
-    "Part",
     "Piece",
     "Question",
     "Unusable",
+    "beyond_end",
     "listing_page",
     "verdict",
 ]
 
 OFFLINE = "Check the connection, or run 'hst-cloud doctor'."
 AGAIN = "Open it again."
-# Bytes of an answer without the bytes asked for that are looked at: S3's errors have some hundreds.
-ERROR_SIZE = 64 * 1024
 
 
 class Piece(NamedTuple):
@@ -139,6 +136,11 @@ class Body:
     etag: str | None = None
     """The version that the last answer named."""
 
+    @property
+    def missing(self) -> int:
+        """Bytes that are still to come."""
+        return self.wanted.size - self.got
+
     def headers(self) -> dict[str, str]:
         """Return the headers of the next request: for what is missing, of the version that the rest is of."""
         if not _strong(self.pinned or self.etag):
@@ -168,6 +170,10 @@ class Body:
             text = f"answered with other bytes: expected {asked}-{end - 1}" if size >= 0 else "did not say which bytes"
             text += f", found Content-Range {headers.get('content-range')!r}"
             raise Unusable(text, headers=headers)
+        length = headers.get("content-length", str(stop - start))
+        if length != str(stop - start):  # the body is something else: its bytes must not be taken for a part of these
+            text = f"contradicts itself: Content-Range {headers.get('content-range')!r}, but Content-Length {length}"
+            raise Unusable(text, again=True, headers=headers)
         self.size, self.etag = size, etag
         return stop - start
 
@@ -194,101 +200,6 @@ class Body:
         data = b"".join(self.chunks) if self.into is None else cast("bytes", self.into[: self.got])
         self.chunks.clear()
         return Piece(data, self.size, self.etag)
-
-
-class Page:
-    """An answer that is read whole, but no further than as `most` bytes; one object for each try."""
-
-    def __init__(self, most: int) -> None:
-        self.status = 0
-        self.headers: Mapping[str, str] = {}
-        self.came = 0
-        self._most = most
-        self._body = bytearray()
-
-    def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        """Take the status and the headers."""
-        self.status, self.headers = status, headers
-
-    def take(self, chunk: bytes) -> bool:
-        """Take bytes, and tell whether more are wanted."""
-        self.came += len(chunk)
-        self._body += chunk
-        return len(self._body) < self._most
-
-    def place(self) -> memoryview | None:
-        """Return None: the bytes are taken as they come."""
-        return None
-
-    def placed(self, size: int) -> None:
-        """Never called."""
-
-    @property
-    def answer(self) -> Answer:
-        """What was read."""
-        return Answer(self.status, self.headers, bytes(self._body[: self._most]))
-
-
-class Part(Page):
-    """The answer to a request for what is missing of `body`; one object for each try."""
-
-    def __init__(self, body: Body) -> None:
-        super().__init__(ERROR_SIZE)
-        self._range = body
-        self._missing = 0
-
-    def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        """Take the status and the headers.
-
-        Raises
-        ------
-        Unusable
-            They announce other bytes than were asked for, or another version.
-        """
-        super().begin(status, headers)
-        if status == 206:
-            self._missing = self._range.begin(headers)
-
-    def take(self, chunk: bytes) -> bool:
-        """Take bytes, and tell whether more are wanted."""
-        if self.status != 206:
-            return super().take(chunk)
-        self.came += len(chunk)
-        self._missing -= len(chunk)
-        if self._missing < 0:
-            return False
-        self._range.add(chunk)
-        return True
-
-    def place(self) -> memoryview | None:
-        """Return where the next bytes of the range belong."""
-        return self._range.place(self._missing) if self._missing > 0 else None
-
-    def placed(self, size: int) -> None:
-        """Note that so many were received there."""
-        self.came += size
-        self._missing -= size
-        self._range.got += size
-
-    def piece(self) -> Piece:
-        """Return the bytes of the whole range.
-
-        Raises
-        ------
-        Unusable
-            They are not there, or more than they.
-        """
-        if self.status != 206:
-            nothing = beyond_end(self.answer, self._range)
-            if nothing is None:
-                raise verdict(self.answer, self._range)
-            return nothing
-        if self._missing:
-            if self._missing < 0:
-                self._range.drop()
-            text = f"sent {'more' if self._missing < 0 else f'{self._missing} bytes less'} than its Content-Range says"
-            raise Unusable(text, again=True, headers=self.headers)
-        return self._range.piece()
 
 
 def beyond_end(answer: Answer, body: Body) -> Piece | None:

@@ -16,8 +16,10 @@ import sys
 from pathlib import Path
 
 from hst_cloud.testing.archive import handler, listen
+from hst_cloud.testing.faults import Script, as_script
 from hst_cloud.testing.files import Folder
 from hst_cloud.testing.http import Server
+from hst_cloud.testing.schedule import Schedule
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,21 +31,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bandwidth", type=float, default=None, help="bytes per second of each connection")
     parser.add_argument("--executing", type=int, default=0, help="times that MAST answers EXECUTING first")
     parser.add_argument("--largest-page", type=int, default=50_000, help="most rows in one page of MAST")
+    parser.add_argument("--faults", type=Path, default=None, help="script of faults, as JSON")
     wanted = parser.parse_args(arguments)
     try:
+        faults = as_script(wanted.faults)
         listener = listen(wanted.folder, wanted.port)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         sys.stderr.write(f"{parser.prog}: {error}\n")
         return 1
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(wanted, listener))
+        asyncio.run(_serve(wanted, listener, faults))
     return 0
 
 
-async def _serve(wanted: argparse.Namespace, listener: socket.socket) -> None:
+async def _serve(wanted: argparse.Namespace, listener: socket.socket, faults: Script) -> None:
     folder = Folder(wanted.folder)
     answer = handler(folder, executing=wanted.executing, largest_page=wanted.largest_page)
-    server = Server(answer, latency=wanted.latency, bandwidth=wanted.bandwidth)
+    server = Server(answer, latency=wanted.latency, bandwidth=wanted.bandwidth, faults=Schedule(faults))
     loop = asyncio.get_running_loop()
     listening = await loop.create_server(server.connection, sock=listener, backlog=1024)
     ended = asyncio.Event()

@@ -7,18 +7,21 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 from hst_cloud.testing.catalog import Catalog
+from hst_cloud.testing.faults import Fault, FaultsLike, Script, as_script
 from hst_cloud.testing.files import Folder
 from hst_cloud.testing.http import Server
 from hst_cloud.testing.mast import PATHS, Mast
 from hst_cloud.testing.messages import Answer, Ask, Work
 from hst_cloud.testing.s3 import s3_answer
+from hst_cloud.testing.schedule import Schedule, service_of
+from hst_cloud.testing.wire import Scripted
 
 __all__ = ["LocalArchive", "Request", "handler", "listen"]
 
@@ -38,15 +41,19 @@ class Request:
     range: str | None
     """The Range header, as sent; None where there was none."""
     status: int
-    """HTTP status of the answer."""
+    """HTTP status of the answer; 0 where a fault let none be sent."""
     bytes: int
-    """Length of the answer's body; 0 for HEAD."""
+    """Bytes sent behind the answer's head, or to be sent; 0 for HEAD."""
     service: Literal["s3", "mast"]
     """Which of the two services was asked."""
     body: str = ""
     """What was posted, as sent."""
     in_flight: int = 1
     """How many requests were being answered when this one came, itself included."""
+    fault: Fault | None = None
+    """The fault that it met."""
+    headers: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """Its header fields, by their names in lower case."""
 
 
 class LocalArchive:
@@ -74,6 +81,8 @@ class LocalArchive:
         How many times MAST answers ``EXECUTING`` to one query before it gives the result.
     largest_page : int, optional
         Most rows that MAST gives in one page, whatever page size is asked for.
+    faults : Script, Fault, iterable of Fault, str or Path, optional
+        What goes wrong: a script, its faults, or the path of one in JSON. May be changed while the archive runs.
     port : int, optional
         Port to listen on; 0 for any that is free.
 
@@ -107,6 +116,7 @@ class LocalArchive:
         bandwidth: float | None = None,
         executing: int = 0,
         largest_page: int = 50_000,
+        faults: FaultsLike = None,
         port: int = 0,
     ) -> None:
         self.folder = Path(folder)
@@ -114,6 +124,7 @@ class LocalArchive:
         self.bandwidth = bandwidth
         self.executing = executing
         self.largest_page = largest_page
+        self._schedule = Schedule(as_script(faults))
         self._port = port
         self._endpoint: str | None = None
         self._requests: list[Request] = []
@@ -142,6 +153,23 @@ class LocalArchive:
     def requests(self) -> list[Request]:
         """Every request answered since the start or since `forget`, in the order in which they came."""
         return list(self._requests)
+
+    @property
+    def faults(self) -> Script:
+        """What goes wrong; setting it, also to what it is, begins the script anew.
+
+        Requests whose answers have begun are not concerned.
+
+        Raises
+        ------
+        ValueError
+            What it is set to is no script.
+        """
+        return self._schedule.script
+
+    @faults.setter
+    def faults(self, faults: FaultsLike) -> None:
+        self._schedule.set(as_script(faults))
 
     def forget(self) -> None:
         """Empty the list of requests."""
@@ -203,7 +231,7 @@ class LocalArchive:
     async def _serve(self, listener: socket.socket, ended: asyncio.Event) -> None:
         folder = Folder(self.folder)
         answer = handler(folder, executing=self.executing, largest_page=self.largest_page)
-        server = Server(answer, latency=self.latency, bandwidth=self.bandwidth, seen=self._seen)
+        server = Server(answer, latency=self.latency, bandwidth=self.bandwidth, faults=self._schedule, seen=self._seen)
         listening = await asyncio.get_running_loop().create_server(server.connection, sock=listener, backlog=1024)
         await ended.wait()
         listening.close()
@@ -211,18 +239,21 @@ class LocalArchive:
         await asyncio.sleep(0)  # dropped connections close their sockets on the loop's next turn
         folder.close()
 
-    def _seen(self, ask: Ask, answer: Answer) -> None:
+    def _seen(self, ask: Ask, answer: Answer, form: Scripted | None) -> None:
+        sent = 0 if ask.method == "HEAD" or answer.status == 304 else answer.length
         self._requests.append(
             Request(
                 ask.method,
                 ask.path,
                 ask.query,
                 ask.headers.get("range"),
-                answer.status,
-                0 if ask.method == "HEAD" or answer.status == 304 else answer.length,
-                "mast" if ask.path.startswith(PATHS) else "s3",
+                answer.status if form is None else form.status,
+                sent if form is None else form.sent,
+                service_of(ask.path),
                 ask.body.decode("utf-8", "replace"),
                 ask.in_flight,
+                None if form is None else form.fault,
+                ask.headers,
             )
         )
 

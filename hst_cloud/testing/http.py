@@ -2,7 +2,8 @@
 
 It is written for one purpose, to be out of the way of a measurement: an `asyncio.Protocol` without tasks, streams or
 middleware. A request is parsed and given to a function; what that returns is sent by `_Connection._begin` and
-`_Connection._pump`, the one place where an answer becomes bytes on the wire, and so the place for delays and faults.
+`_Connection._pump`, the one place where an answer becomes bytes on the wire. An answer that meets a fault takes
+the same way in the steps that `hst_cloud.testing.wire` makes of it.
 
 Connections are kept alive; pipelined requests are answered in their order; bodies carry a Content-Length.
 A file's bytes are read when the socket can take them, never sooner, so a slow reader costs no memory.
@@ -14,10 +15,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
+import struct
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from hst_cloud.testing.faults import Script
 from hst_cloud.testing.messages import Answer, Ask, FilePart, Memory, Work, head_of, parse_head
+from hst_cloud.testing.schedule import Schedule
+from hst_cloud.testing.wire import End, Scripted, Send, Step, Wait, scripted, scripted_connection
 
 __all__ = ["Server"]
 
@@ -28,6 +36,8 @@ _LONGEST_HEAD = 64 * 1024
 _LONGEST_BODY = 64 * 1024 * 1024
 _DEBT = 0.002  # seconds that a paced connection may run ahead: timers of epoll tick in milliseconds
 _STRIDE = 0.01  # seconds' worth of a paced body that are written at once
+_NO_FAULTS = Schedule(Script())
+_AT_ONCE = struct.pack("HH" if os.name == "nt" else "ii", 1, 0)  # SO_LINGER on, of no seconds: close by RST
 
 
 class Server:
@@ -41,8 +51,10 @@ class Server:
         Seconds from the arrival of a request to the first byte of its answer.
     bandwidth : float or None
         Bytes per second of each connection.
+    faults : Schedule, optional
+        What goes wrong.
     seen : callable or None
-        Told of each request and its answer before the first byte is sent.
+        Told of each request, its answer and the form that a fault gives it, before the first byte is sent.
     """
 
     def __init__(
@@ -51,11 +63,13 @@ class Server:
         *,
         latency: float = 0.0,
         bandwidth: float | None = None,
-        seen: Callable[[Ask, Answer], None] | None = None,
+        faults: Schedule = _NO_FAULTS,
+        seen: Callable[[Ask, Answer, Scripted | None], None] | None = None,
     ) -> None:
         self.handle = handle
         self.latency = latency
         self.bandwidth = bandwidth
+        self.faults = faults
         self.seen = seen
         self.loop = asyncio.get_running_loop()
         self.workers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="hst_cloud archive")
@@ -84,6 +98,9 @@ class _Connection(asyncio.Protocol):
         self._partial: Ask | None = None  # a request whose body has not all come
         self._arrived = 0.0  # when the request was complete
         self._rest: FilePart | None = None  # what is still to be sent of the answer that has begun
+        self._steps: deque[Step] = deque()  # what comes after it, where a fault says so
+        self._rate = server.bandwidth
+        self._mute = False  # whether it will never say anything again
         self._close = False
         self._reading = True
         self._writable = True
@@ -96,6 +113,12 @@ class _Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._server.connections.add(self)
+        if self._server.faults.active:
+            fault = self._server.faults.for_connection()
+            if fault is not None:
+                self._server.in_flight += 1
+                self._ask = Ask("", "", "", {})  # what comes in meanwhile waits, as behind any other request
+                self._begin_scripted(self._ask, scripted_connection(fault))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         self._transport = None
@@ -112,7 +135,7 @@ class _Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._close = True  # a client that will ask no more still gets its answer
-        return self._ask is not None
+        return self._ask is not None and not self._mute
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -200,20 +223,31 @@ class _Connection(asyncio.Protocol):
         server, ask = self._server, self._ask
         if ask is None or self._transport is None:
             return
+        form = None
+        if server.faults.active and ask.method:
+            fault = server.faults.for_request(ask, answer)
+            if fault is not None:
+                try:
+                    form = scripted(fault, ask, answer, other=self._other, close=self._last(ask))
+                except LookupError as error:
+                    answer = _failure(error)
         if server.seen is not None and ask.method:
-            server.seen(ask, answer)
+            server.seen(ask, answer, form)
         wait = self._arrived + server.latency - server.loop.time() if server.latency else 0.0
         if wait > 0:
-            server.loop.call_later(wait, self._begin, ask, answer)
+            server.loop.call_later(wait, self._begin, ask, answer, form)
         else:
-            self._begin(ask, answer)
+            self._begin(ask, answer, form)
 
-    def _begin(self, ask: Ask, answer: Answer) -> None:
+    def _begin(self, ask: Ask, answer: Answer, form: Scripted | None) -> None:
         """Send the head and, where nothing paces it, a small body with it."""
         server, transport = self._server, self._transport
         if transport is None or self._ask is not ask:
             return
-        self._close = self._close or answer.close or ask.headers.get("connection", "").lower() == "close"
+        if form is not None:
+            self._begin_scripted(ask, form)
+            return
+        self._close = answer.close or self._last(ask)
         head = head_of(answer, close=self._close)
         body = answer.body
         part = FilePart(Memory(body), 0, len(body)) if isinstance(body, bytes) else body
@@ -224,6 +258,7 @@ class _Connection(asyncio.Protocol):
             part.start += len(data)
             head += data
         self._rest = part
+        self._rate = server.bandwidth
         if server.bandwidth is not None:
             self._free = max(self._free, server.loop.time())
         transport.write(head)
@@ -234,21 +269,29 @@ class _Connection(asyncio.Protocol):
 
         Every byte of every answer is sent by `_begin` or here.
         """
-        transport, part = self._transport, self._rest
-        if transport is None or part is None or self._timer:
+        transport = self._transport
+        if transport is None or self._timer:
             return
-        while part.start < part.stop:
-            size = self._allowed(part.stop - part.start)
-            if size == 0:
+        while (part := self._rest) is not None:
+            while part.start < part.stop:
+                size = self._allowed(part.stop - part.start)
+                if size == 0 or transport.is_closing():  # the client went away
+                    return
+                data = part.file.read(part.start, size)
+                if not data:  # the file has become shorter than it was: what was promised cannot be sent
+                    self.abort()
+                    return
+                part.start += len(data)
+                transport.write(data)
+            if not self._writable:
                 return
-            data = part.file.read(part.start, size)
-            if not data:  # the file has become shorter than it was: what was promised cannot be sent
-                self.abort()
+            if not self._steps:
+                self._end(transport)
                 return
-            part.start += len(data)
-            transport.write(data)
-        if not self._writable:
-            return
+            self._step(transport)
+
+    def _end(self, transport: asyncio.Transport) -> None:
+        """Be done with an answer, and take the next request."""
         self._finish()
         if self._close:
             transport.close()
@@ -263,7 +306,7 @@ class _Connection(asyncio.Protocol):
         """Return how much of `size` may be sent now; after 0, `_pump` is called again in time."""
         if not self._writable:
             return 0  # resume_writing comes back
-        bandwidth, loop = self._server.bandwidth, self._server.loop
+        bandwidth, loop = self._rate, self._server.loop
         if bandwidth is None:
             return min(size, _CHUNK)
         size = min(size, _CHUNK, max(1, int(bandwidth * _STRIDE)))
@@ -279,6 +322,48 @@ class _Connection(asyncio.Protocol):
     def _tick(self) -> None:
         self._timer = False
         self._pump()
+
+    # -- an answer that meets a fault
+
+    def _begin_scripted(self, ask: Ask, form: Scripted) -> None:
+        """Take the steps that a fault has made of the answer."""
+        self._close = self._close or form.close
+        self._steps = deque(form.steps)
+        self._go_on(ask)
+
+    def _go_on(self, ask: Ask | None) -> None:
+        if self._ask is ask:  # else the client went away during a pause
+            self._rest = FilePart(Memory(b""), 0, 0)
+            self._pump()
+
+    def _step(self, transport: asyncio.Transport) -> None:
+        """Take the next step; `_rest` is None where that is no sending."""
+        step, loop = self._steps.popleft(), self._server.loop
+        self._rest = None
+        match step:
+            case Send():
+                self._rest = FilePart(step.part.file, step.part.start, step.part.stop)
+                rates = [rate for rate in (step.rate, self._server.bandwidth) if rate is not None]
+                self._rate = min(rates, default=None)
+                self._free = max(self._free, loop.time())
+            case Wait(seconds=None):
+                self._mute = True
+            case Wait(seconds=float() | int() as seconds):
+                loop.call_later(seconds, self._go_on, self._ask)
+            case End(how="reset"):
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+                transport.abort()
+            case End():
+                transport.close()
+
+    def _last(self, ask: Ask) -> bool:
+        """Tell whether the client wants no other answer."""
+        return self._close or ask.headers.get("connection", "").lower() == "close"
+
+    def _other(self, ask: Ask) -> Answer:
+        """Answer a request that a fault makes; the hash of a large file holds everybody up, once."""
+        found = self._server.handle(ask)
+        return found if isinstance(found, Answer) else found()
 
     def _finish(self) -> None:
         if self._ask is not None:

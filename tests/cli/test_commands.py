@@ -9,10 +9,10 @@ import warnings
 
 import pytest
 from astropy.table import Table
-from click.testing import CliRunner
+from commandline import run, shell
 
 from hst_cloud import errors
-from hst_cloud.cli import commands, main
+from hst_cloud.cli import EXIT_CODES, cli, commands
 from hst_cloud.cli.progress import progress_line
 from hst_cloud.testing import LocalArchive, make_demo_archive
 from hst_cloud.values import Progress
@@ -29,34 +29,6 @@ def folder(tmp_path_factory):
 def archive(folder):
     with LocalArchive(folder) as running:
         yield running
-
-
-class Result:
-    def __init__(self, code, out, err):
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def rows(self):
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-def run(*arguments, stdin=""):
-    """Run the program in this process."""
-    with CliRunner().isolation(input=stdin) as (out, err, _):
-        try:
-            main(arguments)
-        except SystemExit as left:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            return Result(left.code, out.getvalue().decode(), err.getvalue().decode())
-
-
-def shell(text, archive, *, extra=()):
-    """Run a line of the shell with real pipes; the exit codes of all its commands come last."""
-    env = os.environ | {"HST_CLOUD_ENDPOINT": archive.endpoint} | dict(extra)
-    program = f'"{sys.executable}" -m hst_cloud.cli'
-    line = text.replace("hst-cloud", program) + '; echo "${PIPESTATUS[@]}"'
-    return subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, check=False)
 
 
 # --- From one command to the next ------------------------------------------------------------------------------------
@@ -320,9 +292,9 @@ def test_help_tells_options_and_exit_codes():
     """Every command has help; the program's own tells the exit codes."""
     found = run("--help")
     assert found.code == 0
-    for code, meaning in commands.EXIT_CODES.items():
+    for code, meaning in EXIT_CODES.items():
         assert f"{code:3}  {meaning}" in found.out
-    for name in commands.cli.commands:
+    for name in cli.commands:
         assert "--format" in run(name, "--help").out
     assert run("--version").out.startswith("hst-cloud, version ")
 

@@ -10,10 +10,11 @@ from astropy.table import MaskedColumn, Table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hst_cloud.cli.tables import criteria_of, read_table, records, span_of, table_of, words_of, write
+from hst_cloud.cli.tables import criteria_of, read_table, records, rows_of, span_of, table_of, words_of, write
 from hst_cloud.errors import FormatError, QueryError
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+# Zeros at the end of a text are fill to numpy.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12).map(lambda text: text.rstrip("\0"))
 CELLS = {
     "text": TEXTS,
     "whole": st.integers(-(2**53), 2**53),
@@ -142,3 +143,39 @@ def test_criteria_that_make_no_sense(texts):
     """They are refused before anything is sent."""
     with pytest.raises(QueryError, match=r"a is given a range|is no condition"):
         criteria_of(texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("50", (50, None)),
+        ("0", (0, None)),
+        ("0:1000", (0, slice(0, 1000))),
+        ("5:", (0, slice(5, None))),
+        (" :-2 ", (0, slice(None, -2))),
+        (":", (0, slice(None, None))),
+    ],
+)
+def test_rows_are_a_number_or_a_range(text, expected):
+    """A number is how many are shown; a range is what is read, and all of that is shown."""
+    assert rows_of(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "a:b", "1:2:3", "1-2"])
+def test_other_rows_are_named(text):
+    """What is neither is told, with an example."""
+    with pytest.raises(QueryError, match=r"names no rows; give a number, or a range such as 0:1000"):
+        rows_of(text)
+
+
+def test_arrays_are_lists():
+    """JSON has a list for them, with null for what is not finite; in CSV, that stands in the cell."""
+    table = Table({"flux": np.array([[1.5, np.nan], [np.inf, 2.0]]), "n": [1, 2]})
+    assert [json.loads(line) for line in written(table, "jsonl").splitlines()] == [
+        {"flux": [1.5, None], "n": 1},
+        {"flux": [None, 2.0], "n": 2},
+    ]
+    assert written(table, "csv").splitlines() == ["flux,n", '"[1.5, null]",1', '"[null, 2.0]",2']
+    ragged = np.empty(2, dtype=object)
+    ragged[:] = [np.arange(2), np.arange(0)]
+    assert [row["v"] for row in records(Table({"v": ragged}))] == [[0, 1], []]

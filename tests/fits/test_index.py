@@ -35,7 +35,7 @@ from hst_cloud.store.adapters import FolderStore, FsspecStore
 from hst_cloud.store.meter import Meter
 from hst_cloud.store.objects import HTTPStore, Piece, public_store
 from hst_cloud.store.plan import drive
-from hst_cloud.store.ranges import Segments
+from hst_cloud.store.segments import Segments
 from hst_cloud.testing.demo import imaging
 from hst_cloud.values import ByteRange
 

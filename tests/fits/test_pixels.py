@@ -17,7 +17,7 @@ from hst_cloud.fits.layout import scan
 from hst_cloud.fits.pixels import box_array, box_ranges, image_of
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import drive
-from hst_cloud.store.ranges import Segments
+from hst_cloud.store.segments import Segments
 from hst_cloud.testing.demo.imaging import acs_wfc_raw, wfc3_ir_ima
 
 STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}

@@ -31,7 +31,7 @@ from hst_cloud.errors import (
     ProductNameError,
     TruncatedFileError,
 )
-from hst_cloud.fits import reader
+from hst_cloud.fits import compressed
 from hst_cloud.fits.reader import open as hst_open
 from hst_cloud.fits.reader import section_ranges
 from hst_cloud.store.ranges import coalesce
@@ -288,10 +288,10 @@ def test_concatenated_gzip_members_are_one_file(store):
 def test_compressed_files_are_bounded(store, monkeypatch):
     """Neither a large compressed file nor a bomb is read into memory."""
     put(store.folder, f"{NAME}.gz", gzip.compress(bytes(10**6)))
-    monkeypatch.setattr(reader, "MAX_INFLATED", 10**5)
+    monkeypatch.setattr(compressed, "MAX_INFLATED", 10**5)
     with pytest.raises(FormatError, match="inflates to more than 100000 bytes"):
         hst_open(f"{NAME}.gz", store=store)
-    monkeypatch.setattr(reader, "MAX_COMPRESSED", 500)
+    monkeypatch.setattr(compressed, "MAX_COMPRESSED", 500)
     with pytest.raises(FormatError, match="expected at most 500"):
         hst_open(f"{NAME}.gz", store=store)
 

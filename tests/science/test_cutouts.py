@@ -36,7 +36,7 @@ from hst_cloud.science.cuts import Wanted, cuts
 from hst_cloud.science.solutions import part_of
 from hst_cloud.store.link import IN_REGION
 from hst_cloud.store.plan import drive
-from hst_cloud.store.ranges import Segments
+from hst_cloud.store.segments import Segments
 from hst_cloud.testing import LocalArchive
 from hst_cloud.testing.demo.imaging import acs_wfc_flc, acs_wfc_raw, wfc3_ir_flt, wfc3_ir_ima, wfc3_uvis_flc
 from hst_cloud.testing.demo.mosaics import acs_wfc_drc

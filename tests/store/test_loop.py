@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import multiprocessing
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -302,3 +304,27 @@ def test_a_worker_process_gets_the_store_by_pickle(scripted, method):
         command = [sys.executable, "-c", PRELUDE + textwrap.dedent(code), server.root]
         done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
         assert (done.stdout, done.stderr) == ("1000 1000 1000 1000\n", "")
+
+
+def test_work_sees_the_context_of_its_caller():
+    """Budgets are in a context variable: what is run or posted there must find the caller's, not the loop's own."""
+    told = contextvars.ContextVar("told", default="nobody")
+    heard = queue.SimpleQueue()
+
+    async def ask():
+        return told.get()
+
+    def spawn():
+        tasks.append(asyncio.ensure_future(tell()))
+
+    async def tell():
+        heard.put(told.get())
+
+    tasks = []
+    for name in ("one", "two"):
+        token = told.set(name)
+        assert loop.run(ask()) == name
+        loop.post(spawn)
+        assert loop.take(heard) == name
+        told.reset(token)
+    assert loop.run(ask()) == "nobody"

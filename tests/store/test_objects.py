@@ -263,6 +263,16 @@ def test_another_range_than_asked_for_is_never_taken(ask, scripted, lie):
     assert caught.value.attempts == len(ask.server.requests) == 1
 
 
+@pytest.mark.parametrize("size", [300, 4989, 6000])
+def test_a_body_of_another_length_than_its_range_is_never_taken(ask, scripted, size):
+    """A page that somebody put in place of the bytes, under their headers, is asked for again, not completed."""
+    page = scripted.reply(206, {"Content-Range": "bytes 10-4999/100000", "ETag": '"one"'}, b"<" * size)
+    assert ask(page, scripted.serve()).data == scripted.CONTENT[10:5000]
+    assert [request.headers["range"] for request in ask.server.requests] == ["bytes=10-4999"] * 2
+    with pytest.raises(StoreUnavailableError, match=f"contradicts itself: .*10-4999/100000.*Content-Length {size}"):
+        ask(page)
+
+
 def test_a_partial_answer_without_a_range_is_never_taken(ask, scripted):
     """Nobody knows which bytes these are."""
     with pytest.raises(StoreUnavailableError, match=r"did not say which bytes, found Content-Range None"):

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import assert_type
+from typing import Literal, assert_type
 
 import hst_cloud as hst
 from hst_cloud.store.objects import Store
-from hst_cloud.testing import LocalArchive, Request, make_demo_archive
+from hst_cloud.testing import Fault, LocalArchive, Request, Script, make_demo_archive, random_faults
 from hst_cloud.values import ByteRange, Progress, Status
 
 
@@ -30,12 +30,37 @@ def names_are_products(product: hst.Product, store: Store) -> None:
     product.key = "hst/public/k"  # type: ignore[misc]  # frozen
 
 
+def a_whole_file(product: hst.Product, store: Store) -> None:
+    hst.read(product, store=store, hdus=["SCI", ("DQ", 1), 0], index=True, in_flight=16)
+    hst.read("jbqf03gjq_flc.fits", hdus="SCI")
+    hst.read(product, "SCI")  # type: ignore[call-arg]  # keyword only
+
+
 def progress_is_a_callable_of_messages(watch: Callable[[Progress], None]) -> None:
     hst.search("M 51", radius="3 arcmin", instrument=["ACS/WFC", "WFC3"], exptime=(100, None), progress=watch)
     hst.products("12345", suffix=["drc", "drz"], calib_level=3, collection=None, progress=watch)
     hst.resolve(["jbqf03gjq", hst.Product(filename="jbqf03gjq_flc.fits")], verify=True, progress=watch)
     hst.search("M 51", "0 deg 0 deg")  # type: ignore[call-arg]  # one position, and the rest by name
     hst.search("M 51", instrumnet="ACS")  # type: ignore[call-arg]  # a typing error is not a criterion
+
+
+def cost_is_visible(product: hst.Product) -> None:
+    estimate = hst.estimate([product], "cutouts", centers=(1, 2), size="5 arcsec")
+    assert_type(estimate.requests, int)
+    assert_type(estimate.bound, Literal["exactly", "about", "at most"])
+    assert_type([path.usd for path in estimate.paths], list[float])
+    hst.estimate(product, "peek")  # type: ignore[arg-type]  # a closed set
+    with hst.budget(requests=3, bytes="2 GB", usd=1, seconds="10 min") as budget:
+        assert_type(budget.spent.bytes, int)
+    hst.budget(dollars=1)  # type: ignore[call-arg]  # a misspelled limit is no limit
+    assert_type(hst.where().in_region, bool | None)
+
+
+def downloads_go_into_folders(folder: Path, watch: Callable[[Progress], None]) -> None:
+    hst.download(["jbqf03gjq_flc.fits"], folder, layout="nested", overwrite=True, progress=watch)
+    hst.download(folder / "manifest.ecsv", "work", manifest=None, on_error="raise")
+    hst.download("jbqf03gjq_flc.fits", folder, layout="deep")  # type: ignore[arg-type]  # a closed set
+    hst.download("jbqf03gjq_flc.fits")  # type: ignore[call-arg]  # where to?
 
 
 def errors_carry_facts(error: hst.errors.HSTCloudError) -> None:
@@ -49,3 +74,16 @@ def an_archive_of_my_own(folder: Path) -> None:
         assert_type(archive, LocalArchive)
         assert_type(archive.endpoint, str)
         assert_type(archive.requests, list[Request])
+
+
+def faults_are_values(folder: Path, archive: LocalArchive) -> None:
+    assert_type(random_faults(0.1, seed=3), Script)
+    assert_type(Script.from_json("[]").faults, tuple[Fault, ...])
+    assert_type(archive.faults, Script)
+    assert_type(archive.requests[0].fault, Fault | None)
+    archive.faults = [Fault(status=503, times=2), Fault(reset="before")]
+    archive.faults = folder / "script.json"
+    LocalArchive(folder, faults=Fault(headers={"ETag": None}, body=b"x", stall=5, stall_for=0.1))
+    Fault(stal=5)  # type: ignore[call-arg]  # a typing error is not a fault
+    Fault(reset="after")  # type: ignore[arg-type]  # a number of bytes, or "before"
+    Fault(delay=1).delay = 2  # type: ignore[misc]  # frozen

@@ -1,0 +1,1 @@
+"""Programs that measure what decisions and promises rest on: see README.rst."""

@@ -1,0 +1,1 @@
+"""What reading costs: prices as data, estimates, budgets, what was spent, and where this machine is."""

@@ -1,0 +1,214 @@
+"""Rows 43 to 56 of the matrix of faults: this machine, its processes, and what must not leave it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import put
+
+import hst_cloud as hst
+from hst_cloud.errors import HSTCloudWarning
+from hst_cloud.testing import Fault, LocalArchive, make_demo_archive, random_faults
+
+POSIX = pytest.mark.skipif(os.name == "nt", reason="there is neither fork nor SIGKILL")
+
+
+@pytest.fixture
+def files(tmp_path, hdul, monkeypatch):
+    """Serve ten files, with a cache of their own."""
+    names = [f"jbqf{n:02d}gjq_flc.fits" for n in range(10)]
+    for name in names:
+        put(tmp_path / "archive", name, hdul)
+    monkeypatch.setenv("HST_CLOUD_CACHE", str(tmp_path / "cache"))
+    with LocalArchive(tmp_path / "archive") as archive:
+        archive.names = names
+        archive.cache = tmp_path / "cache"
+        yield archive
+
+
+def read(name):
+    with hst.open(name, index=True) as hdul:
+        return hdul["SCI"].section[790:, :]
+
+
+KILLED = """
+import sys
+import hst_cloud as hst
+print("ready", flush=True)
+while True:
+    for name in sys.argv[1:]:
+        with hst.open(name, index=True) as hdul:
+            hdul["SCI"].section[790:, :]
+        print(name, flush=True)
+"""
+
+
+@POSIX
+def test_row_43_a_process_that_is_killed_while_it_remembers(files, hdul):
+    """Whatever was being written, the next process reads every file rightly and remembers it."""
+    for after in (0.0, 0.01, 0.03, 0.07):
+        with subprocess.Popen([sys.executable, "-c", KILLED, *files.names], stdout=subprocess.PIPE) as process:
+            assert process.stdout.readline() == b"ready\n"
+            process.stdout.readline()
+            time.sleep(after)
+            process.kill()
+        for name in files.names:
+            np.testing.assert_array_equal(read(name), hdul["SCI"].data[790:])
+
+
+FORKED = """
+import os, sys
+import numpy as np
+import hst_cloud as hst
+expected = np.arange(400_000, dtype="f4").reshape(800, 500)[790:]
+children = []
+for _ in range(16):
+    child = os.fork()
+    if child == 0:
+        wrong = 1
+        try:
+            wrong = 0
+            for name in sys.argv[1:]:
+                with hst.open(name, index=True) as hdul:
+                    wrong |= not np.array_equal(hdul["SCI"].section[790:, :], expected)
+        finally:
+            os._exit(wrong)
+    children.append(child)
+print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+"""
+
+
+@POSIX
+def test_row_44_many_processes_at_one_file(files):
+    """Sixteen of them read the same files and remember them at once, over a line that breaks: none reads a wrong byte."""
+    files.faults = random_faults(0.05, seed=2)
+    command = [sys.executable, "-c", FORKED, *files.names[:3]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.strip() == str([0] * 16), done.stderr
+
+
+def test_row_45_no_place_to_remember(files, hdul, monkeypatch):
+    """Where nothing can be kept, files are read all the same, and one warning says so."""
+    files.cache.write_text("a file where the folder should be")
+    with pytest.warns(HSTCloudWarning) as said:
+        found = [read(name) for name in files.names[:3]]
+    assert len(said) == 1
+    for each in found:
+        np.testing.assert_array_equal(each, hdul["SCI"].data[790:])
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda _: b"", lambda data: data[: len(data) // 2], lambda data: b"\xa5" * len(data)]
+)
+def test_row_46_and_47_what_was_remembered_is_damaged(files, hdul, damage):
+    """Emptied, cut or overwritten: it is made anew from the files, and nothing wrong is read."""
+    read(files.names[0])
+    kept = [path for path in files.cache.rglob("*") if path.is_file() and not path.name.endswith("-shm")]
+    assert kept
+    for path in kept:
+        path.write_bytes(damage(path.read_bytes()))
+    for name in files.names[:2]:
+        np.testing.assert_array_equal(read(name), hdul["SCI"].data[790:])
+
+
+def test_row_49_nothing_is_unpickled():
+    """What lies in a cache cannot run: no module reads pickles."""
+    text = {path.name: path.read_text("utf-8") for path in Path(hst.__file__).parent.rglob("*.py")}
+    found = [
+        name
+        for name, code in text.items()
+        if re.search(r"^\s*(import|from) (pickle|marshal|shelve)\b", code, re.MULTILINE)
+    ]
+    assert found == []
+
+
+@POSIX
+def test_row_49_the_cache_is_the_users_own(files):
+    """Nobody else may look into what is remembered."""
+    read(files.names[0])
+    assert files.cache.stat().st_mode & 0o077 == 0
+
+
+WAITING = """
+import hst_cloud, time
+print("ready", flush=True)
+try:
+    hst_cloud.open("jbqf00gjq_flc.fits")
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@POSIX
+@pytest.mark.parametrize("fault", [Fault(stall="before"), Fault(stall=100), Fault(drip=20.0)], ids=repr)
+def test_row_50_ctrl_c_while_a_server_keeps_silent(files, fault):
+    """It is answered within a second, and the interpreter ends."""
+    files.faults = fault
+    with subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        while not files.requests:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "interrupted\n"
+        assert time.monotonic() - began < 1
+        assert process.wait(5) == 0
+
+
+def test_row_51_inside_a_running_event_loop(files, hdul):
+    """The sync verbs work in a notebook, also while connections break, and leave its loop alone."""
+    files.faults = random_faults(0.3, seed=5)
+
+    async def cell():
+        found = read(files.names[0])
+        await asyncio.sleep(0)
+        return found
+
+    np.testing.assert_array_equal(asyncio.run(cell()), hdul["SCI"].data[790:])
+
+
+SECRETS = {
+    "AWS_ACCESS_KEY_ID": "AKIAHIDDEN",
+    "AWS_SECRET_ACCESS_KEY": "hidden/secret",
+    "AWS_SESSION_TOKEN": "hidden-session",
+    "MAST_API_TOKEN": "hidden-mast",
+    "http_proxy": "http://hidden:hidden@127.0.0.1:9",
+    "https_proxy": "http://hidden:hidden@127.0.0.1:9",
+}
+
+
+def test_row_53_to_56_what_never_leaves(tmp_path, monkeypatch, caplog):
+    """Credentials of the environment, a token of MAST's and the offer to pay are neither sent nor logged."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")  # for astroquery, which a proxy of the environment is meant for
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HST_CLOUD_CACHE", "off")
+    caplog.set_level(logging.DEBUG)
+    with LocalArchive(make_demo_archive(tmp_path, scale=64)) as archive:
+        files = hst.products(hst.search(instrument="WFC3/UVIS"), suffix="flc")
+        archive.faults = random_faults(0.2, seed=1)
+        with hst.open(files[0]) as hdul:
+            assert hdul["SCI"].data.size
+        hst.resolve(files, verify=True)
+        requests = archive.requests
+    assert {request.service for request in requests} == {"s3", "mast"}
+    for request in requests:
+        sent = f"{request.headers}{request.query}{request.body}".lower()
+        assert "hidden" not in sent
+        assert not {"authorization", "cookie", "x-amz-request-payer", "x-amz-security-token"} & request.headers.keys()
+    logged = "\n".join(record.getMessage() for record in caplog.records)
+    assert "hst_cloud" in logged or "GET" in logged
+    assert "hidden" not in logged.lower()
+    assert "authorization" not in logged.lower()
+    assert str(Path.home()) not in logged
