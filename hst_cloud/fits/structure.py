@@ -134,7 +134,7 @@ class Cards:
         return number(self.card(keyword))
 
     def text(self, keyword: str) -> str:
-        """Return the value of a keyword that is a string, without trailing blanks; empty where there is none."""
+        """Return the value of a keyword that is a string, without blanks around it; empty where there is none."""
         match = _TEXT.match(self.field(keyword))
         return match[1].decode("ascii", "replace").replace("''", "'").strip() if match else ""
 

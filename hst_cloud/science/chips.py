@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from types import EllipsisType
+from typing import TypeAlias
 
 import numpy as np
 from astropy.coordinates import SkyCoord
@@ -31,8 +32,11 @@ __all__ = ["Chip", "HDULike", "chips_of", "companion", "likely_first", "numbers_
 HDULike: TypeAlias = str | int | tuple[str, int]
 """An HDU: its EXTNAME, with or without EXTVER (``("SCI", 2)`` or ``"SCI,2"``), or its number in the file."""
 
-# What wcslib raises, and astropy of tables that are not there, of cards that cannot be read, and of a D2IMDIS that is
-# no table (NameError, by a slip of its own).
+Linear: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]"
+"""Reference pixel, reference position in radians, and the matrix that makes pixels of degrees."""
+
+# What wcslib raises, and astropy of tables that are not there, of cards that cannot be read, and, by a slip of its own
+# (NameError), of a D2IMDIS that is no table.
 _UNSOLVED = (ValueError, KeyError, TypeError, IndexError, MemoryError, NameError, VerifyError)
 
 
@@ -47,7 +51,7 @@ class Chip:
     header: bytes
     """Its header's blocks."""
     _solution: WCS | None = field(default=None, init=False)
-    _linear: Any = field(default=..., init=False)
+    _linear: Linear | EllipsisType | None = field(default=..., init=False)
 
     @property
     def extent(self) -> HDUExtent:
@@ -101,11 +105,11 @@ class Chip:
         return (float(x), float(y)) if np.isfinite(x) and np.isfinite(y) else None
 
     @property
-    def linear(self) -> tuple[NDArray[np.float64], ...] | None:
-        """Reference pixel, reference position in radians, and pixels a degree; None where the header has no such."""
-        if self._linear is ...:
+    def linear(self) -> Linear | None:
+        """Where a position roughly lies; None where the header does not tell it in the usual way."""
+        if isinstance(self._linear, EllipsisType):  # nobody has looked
             self._linear = _linear(Cards(self.header))
-        return cast("tuple[NDArray[np.float64], ...] | None", self._linear)
+        return self._linear
 
 
 def title(extent: HDUExtent) -> str:
@@ -163,7 +167,7 @@ def _hardly_on(chip: Chip, ra: float, dec: float) -> bool:
     return not bool(-margin < place[0] < columns + margin and -margin < place[1] < rows + margin)
 
 
-def _linear(cards: Cards) -> tuple[NDArray[np.float64], ...] | None:
+def _linear(cards: Cards) -> Linear | None:
     names = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
     values = np.array([cards.number(name) for name in names], dtype=float)  # NaN for None
     matrix = values[4:].reshape(2, 2)

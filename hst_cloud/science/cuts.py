@@ -161,14 +161,14 @@ def glimpse(key: str, wanted: Wanted, *, size: int | None, like: Layout | None) 
 def _likely(like: Layout, wanted: Wanted) -> list[ByteRange]:
     """Return the pixels that are wanted, if they lie where they lie in a file like this one."""
     extent = next((e for e in (like.hdus[n] for n in numbers_of(like.hdus, wanted.hdu)) if len(e.shape) == 2), None)
-    if extent is None or extent.bitpix not in STORED or not extent.data.size:
+    if extent is None or extent.bitpix not in STORED:
         return []
     image = Image(extent=extent, shape=extent.shape, bitpix=extent.bitpix)
     rows: list[ByteRange] = []
     for center in wanted.centers:
         assert not isinstance(center, SkyCoord)
         window = Window.around(center, boxes.pixels(wanted.size, None), (extent.shape[0], extent.shape[1]))
-        rows += box_ranges(image, window.inside) if window.area else []
+        rows += box_ranges(image, window.inside)  # empty where they share no pixel
     asks = arrange(rows, link=wanted.link, files=wanted.files)
     spans = coalesce(asks, gap=0)
     if len(spans) != 1:

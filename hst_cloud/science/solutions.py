@@ -3,7 +3,7 @@
 A solution is an `astropy.wcs.WCS`. astropy makes one of a header and an HDUList, in 10 ms, most of which it spends on
 taking cards apart that wcslib then reads by itself. The pipelines of HST write one form of solution: gnomonic, with SIP
 polynomials and lookup tables. Its few values are found in the bytes here, and given to the classes that astropy's own
-reader gives them to, in 0.5 ms. A solution that is written in any other way is read by astropy as a whole.
+reader gives them to, in less than one. A solution that is written in any other way is read by astropy as a whole.
 Sources: FITS WCS paper IV, draft; SIP: Shupe et al. 2005, ASP Conf. 347, 491; Hack et al. 2012, STScI TSR "Distortion
 Correction in HST FITS Files".
 """

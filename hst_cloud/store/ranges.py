@@ -79,7 +79,7 @@ def arrange(
     if not exact:
         return []
     candidates = {len(exact): exact}  # by their number: they differ in which gaps are closed
-    closed = _closed(exact, link, in_flight, files, memory, few=few)
+    closed = _closed(exact, link, in_flight, files, memory)
     candidates.setdefault(len(closed), closed)
     if exact[-1].stop - exact[0].start <= memory:
         candidates.setdefault(1, [ByteRange(exact[0].start, exact[-1].stop)])
@@ -104,9 +104,7 @@ def _counts(sizes: Sequence[int], part: int) -> list[list[int]]:
     return [[-(-size // PART) for size in sizes], [-(-size // _near(size, part)) for size in sizes]]
 
 
-def _closed(
-    exact: Sequence[ByteRange], link: Link, in_flight: int, files: int, memory: int, *, few: bool
-) -> list[ByteRange]:
+def _closed(exact: Sequence[ByteRange], link: Link, in_flight: int, files: int, memory: int) -> list[ByteRange]:
     """Return `exact` with the gaps up to a size closed: the size that makes them cheapest and fits into `memory`."""
     gaps = sorted(b.start - a.stop for a, b in itertools.pairwise(exact))
     size, count = sum(wanted.size for wanted in exact), len(exact)
@@ -116,7 +114,7 @@ def _closed(
         size, count = size + gap * closed, count - closed
         if size > memory:
             break
-        requests = max(count, -(-size // PART) if few else _useful(size, link, in_flight, files))
+        requests = max(count, _useful(size, link, in_flight, files))
         cost = link.estimate(requests, size, size / requests, in_flight=in_flight, files=files)
         if cost < best:
             best, widest = cost, gap

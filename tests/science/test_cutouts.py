@@ -239,6 +239,21 @@ def test_the_likely_chip_is_solved_first(kind, local, folder):
     assert len(likely_first(reads, SkyCoord(0, -89, unit="deg"))) == 4
 
 
+@pytest.mark.parametrize(
+    "axes", [("RA---TAN", "DEC--TAN"), ("DEC--TAN", "RA---TAN"), ("GLON-TAN", "GLAT-TAN"), ("RA---SIN", "DEC--SIN")]
+)
+@pytest.mark.parametrize("frame", ["icrs", "fk5", "galactic"])
+def test_positions_of_any_frame_are_found(axes, frame, tmp_path):
+    """Whatever the frames of position and image, in whichever order its axes are: the pixel that astropy names."""
+    header = fits.Header({"CRPIX1": 12, "CRPIX2": 9, "CRVAL1": 30.0, "CRVAL2": 40.0})
+    header.update({"CD1_1": -1e-5, "CD1_2": 2e-6, "CD2_1": 2e-6, "CD2_2": 1e-5, "CTYPE1": axes[0], "CTYPE2": axes[1]})
+    data = np.arange(600, dtype="f4").reshape(20, 30)
+    put(tmp_path, "jbqf03gjq_flt.fits", fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(data, header, name="SCI")]))
+    center = WCS(header).pixel_to_world(17.2, 6.9).transform_to(frame)
+    cut = cutout("jbqf03gjq_flt.fits", center, (3, 5), store=tmp_path)
+    assert np.array_equal(cut.data, data[6:9, 15:20])
+
+
 def test_the_chip_with_most_of_the_box_stands_in(local, store):
     """A center in the gap between the chips is cut from the chip that most of the box lies on."""
     wcs = solved(local("acs_flc"), ("SCI", 1))
@@ -384,6 +399,24 @@ def test_meta_tells_where_it_is_from(local, store, folder):
     for name in ("CRPIX1", "CD1_1", "A_0_2", "CPDIS1", "DP1.EXTVER", "NAXIS1", "BITPIX", "SIMPLE", "NEXTEND", "LTV1"):
         assert name not in cut.meta
     assert cut.unit == u.electron
+
+
+def test_meta_has_each_keyword_once_and_long_texts_whole(tmp_path):
+    """The image's own goes before the primary header's; continuations and long keywords come along."""
+    primary, sci = fits.PrimaryHDU(), fits.ImageHDU(np.ones((20, 30), "f4"), name="SCI")
+    text = "a text that is longer than a card " * 5
+    for header, value in ((primary.header, 1), (sci.header, 2)):
+        header["BOTH"] = value
+        header["HIERARCH something long"] = value
+    primary.header["LONG"], primary.header["FIRST"], sci.header["LONGTOO"] = text, 3, text + "too"
+    put(tmp_path, "jbqf03gjq_flt.fits", fits.HDUList([primary, sci]))
+    meta = cutout("jbqf03gjq_flt.fits", (5, 5), 4, store=tmp_path).meta
+    assert [meta.count(name) for name in ("BOTH", "something long", "LONG", "FIRST", "S3KEY")] == [1] * 5
+    assert (meta["BOTH"], meta["something long"], meta["FIRST"]) == (2, 2, 3)
+    assert (meta["LONG"], meta["LONGTOO"]) == (text.rstrip(), text + "too")
+    put(tmp_path, "jbqf03gkq_flt.fits", fits.HDUList([fits.PrimaryHDU(np.ones((20, 30), "f4"), primary.header)]))
+    alone = cutout("jbqf03gkq_flt.fits", (5, 5), 4, hdu=0, store=tmp_path).meta
+    assert alone.count("BOTH") == alone.count("LONG") == 1
 
 
 def test_a_cutout_can_be_written_and_pickled(store, tmp_path):
