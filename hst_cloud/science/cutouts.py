@@ -125,7 +125,8 @@ def cutout(
     Requests: those of the headers as in `hst_cloud.open`, none for a file that `index` knows; then one for the rows of
     each of SCI, ERR and DQ (or SCI and WHT), all in one round trip, and one more for each further 8 MiB. One more round
     trip where the tables of distortion did not come with the headers and `center` is on the sky. Of pixels alone, from
-    ``SCI,1``: one for the headers before them and one for them, in one round trip if a file like it was read before.
+    ``SCI,1``: one for the headers before them, and one for them, or up to 4 in the same round trip where they probably
+    lie: if a file like it was read before, or name and size tell that it is a full frame of ACS/WFC or WFC3.
 
     Examples
     --------

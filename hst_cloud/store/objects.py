@@ -40,7 +40,7 @@ P = TypeVar("P", bound=Page)
 _log = logging.getLogger("hst_cloud.store")
 
 # Bytes from which on a range is read by a thread, into memory of its own: ``docs/decisions/engine.rst``.
-LARGE = 1024 * 1024
+LARGE = 2 * 1024 * 1024
 # Bytes of a page of a listing: 1,000 keys of 1,024 bytes at most, their other fields, and escapes.
 PAGE_SIZE = 16 * 1024 * 1024
 # Pages of one listing: a million keys below one prefix are no visit, but a server that turns in circles.

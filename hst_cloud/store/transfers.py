@@ -31,7 +31,6 @@ _UNTRUSTED = {
     pycurl.E_PEER_FAILED_VERIFICATION,
     pycurl.E_SSL_CACERT_BADFILE,
     pycurl.E_SSL_CERTPROBLEM,
-    pycurl.E_SSL_CONNECT_ERROR,
     pycurl.E_SSL_ISSUER_ERROR,
 }
 
