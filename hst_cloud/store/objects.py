@@ -39,6 +39,8 @@ P = TypeVar("P", bound=Page)
 
 _log = logging.getLogger("hst_cloud.store")
 
+# Bytes of a range that mostly come in one piece: the buffer of `hst_cloud.store.transfers`.
+WHOLE = 256 * 1024
 # Bytes from which on a range is read by a thread, into memory of its own: ``docs/decisions/engine.rst``.
 LARGE = 2 * 1024 * 1024
 # Bytes of a page of a listing: 1,000 keys of 1,024 bytes at most, their other fields, and escapes.
@@ -342,8 +344,8 @@ class _Session:
 
 
 def _room(wanted: ByteRange) -> memoryview | None:
-    """Return memory for a large range, which nobody has touched; a small one is kept as it comes."""
-    return np.empty(wanted.size, np.uint8).data if wanted.size >= LARGE else None
+    """Return memory for a range that comes in several pieces, which nobody has touched; another is kept as it comes."""
+    return np.empty(wanted.size, np.uint8).data if wanted.size > WHOLE else None
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
