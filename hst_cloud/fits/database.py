@@ -90,7 +90,7 @@ class Database:
                     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
                     if code & 0xFF in _BUSY:
                         return None
-                    said = self._rebuilt() if _mendable(error, code) else _first_line(error)
+                    said = self._rebuilt() if _mendable(error, code, self._file) else _first_line(error)
                     self.off = bool(said)
             if said:
                 self._disconnect()
@@ -244,8 +244,12 @@ def _identity(file: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _mendable(error: Exception, code: int) -> bool:
-    return not isinstance(error, OSError) and (code & 0xFF not in _HOPELESS or code in _MENDABLE)
+def _mendable(error: Exception, code: int, file: Path | None) -> bool:
+    if isinstance(error, OSError):
+        return False
+    # A byte of the file itself may say that it is not to be written: https://www.sqlite.org/fileformat.html, sec. 1.3.3.
+    says_so_itself = code == sqlite3.SQLITE_READONLY and file is not None and os.access(file, os.W_OK)
+    return code & 0xFF not in _HOPELESS or code in _MENDABLE or says_so_itself
 
 
 def _first_line(error: Exception) -> str:

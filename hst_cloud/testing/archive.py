@@ -235,8 +235,13 @@ class LocalArchive:
         listening = await asyncio.get_running_loop().create_server(server.connection, sock=listener, backlog=1024)
         await ended.wait()
         listening.close()
+        arriving = asyncio.all_tasks() - {asyncio.current_task()}
+        if arriving:  # connections that were accepted a moment ago, and that nobody would close
+            await asyncio.wait(arriving)
+        await asyncio.sleep(0)
         server.close()
-        await asyncio.sleep(0)  # dropped connections close their sockets on the loop's next turn
+        while server.connections:
+            await asyncio.sleep(0)  # dropped connections close their sockets on one of the loop's next turns
         folder.close()
 
     def _seen(self, ask: Ask, answer: Answer, form: Scripted | None) -> None:

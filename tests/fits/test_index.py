@@ -257,6 +257,14 @@ def test_damage_anywhere_gives_no_wrong_layout(filled, patches, cut):
             assert known is None or same(known, made(3, etag="new"))
 
 
+def test_damage_that_says_read_only(filled, tmp_path):
+    """A byte of the file tells SQLite by what version it may be written: damaged, the file is made anew."""
+    (tmp_path / NAME).write_bytes(filled[:18] + b"\x03" + filled[19:])
+    with Index(tmp_path) as index:
+        index.put(STORE, made())
+        assert index.get(STORE, "k0.fits").layout == made().layout
+
+
 def test_damage_of_which_sqlite_speaks_in_no_text(filled, tmp_path):
     """What it says of a damaged table may quote the damage: bytes that are no UTF-8."""
     at = filled.index(b"CREATE TABLE files (") + 8
