@@ -239,11 +239,17 @@ class _Crew(Generic[T]):
                     asks = plan.throw(error)
                 else:
                     pin = pin or _version(pieces)
+                    await self._others_first()
                     asks = plan.send(pieces)
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]  # the value of a Plan[..., T] is T
         finally:
             plan.close()
+
+    async def _others_first(self) -> None:
+        """Let those that wait for a slot send, and the engine with them: their answers come while this plan works."""
+        for _ in range(2):
+            await asyncio.sleep(0)
 
     def _end(self) -> None:
         self._ending = asyncio.ensure_future(self._cancel())
