@@ -247,7 +247,7 @@ def _identity(file: Path) -> tuple[int, int] | None:
 def _mendable(error: Exception, code: int, file: Path | None) -> bool:
     if isinstance(error, OSError):
         return False
-    # A byte of the file itself may say that it is not to be written: https://www.sqlite.org/fileformat.html, sec. 1.3.3.
+    # A byte of the file itself may forbid to write it: https://www.sqlite.org/fileformat.html, sec. 1.3.3.
     says_so_itself = code == sqlite3.SQLITE_READONLY and file is not None and os.access(file, os.W_OK)
     return code & 0xFF not in _HOPELESS or code in _MENDABLE or says_so_itself
 

@@ -240,7 +240,7 @@ class LocalArchive:
             await asyncio.wait(arriving)
         await asyncio.sleep(0)
         server.close()
-        while server.connections:
+        for _ in range(2):
             await asyncio.sleep(0)  # dropped connections close their sockets on one of the loop's next turns
         folder.close()
 
