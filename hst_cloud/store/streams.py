@@ -51,9 +51,9 @@ class Streams:
             text = "gave no answer: it took too long"
             raise Unusable(text, again=True) from None
         finally:
-            if not work.done() and not work.cancel():
+            if not work.cancel():
                 stream.abort()
-                await asyncio.wait([ended])  # the thread writes into memory that is the receiver's
+            await asyncio.wait([ended])  # the thread writes into memory that is the receiver's
             if not ended.cancelled():
                 ended.exception()  # it was told already, or nobody waits for it
             self._under_way.discard(stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import logging
@@ -27,8 +28,11 @@ from hst_cloud.errors import (
     WrongRegionError,
 )
 from hst_cloud.store import objects
+from hst_cloud.store.exchange import Request
 from hst_cloud.store.objects import HTTPStore, ListedObject, Piece, one_version, public_store
 from hst_cloud.store.policy import Policy
+from hst_cloud.store.receivers import Page
+from hst_cloud.store.streams import Streams
 from hst_cloud.values import ByteRange
 
 QUICK = Policy(connect=2, read=0.5, tries=3, deadline=20, base=0.01, longest=0.02)
@@ -590,6 +594,24 @@ def test_the_first_failure_stops_the_others(scripted):
 
 
 # --- Listings --------------------------------------------------------------------------------------------------------
+
+
+def test_a_large_range_that_waits_for_a_thread_is_cancelled_as_anything_is(scripted):
+    """More of them than threads: those that were not begun end in nothing but their cancellation."""
+
+    async def cancelled(root):
+        streams = Streams()
+        request = Request(f"{root}/k", {}, connect=2, silence=5, total=5)
+        tasks = [asyncio.ensure_future(streams.get(request, Page(1))) for _ in range(40)]
+        await asyncio.sleep(0.2)
+        for task in reversed(tasks):  # those that wait come first
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        await streams.close()
+        return results
+
+    with scripted.Server(scripted.silence) as server:
+        assert {type(result) for result in asyncio.run(cancelled(server.root))} == {asyncio.CancelledError}
 
 
 def test_a_listing_over_pages(scripted):
