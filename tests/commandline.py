@@ -6,15 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from typing import NamedTuple
 
 from click.testing import CliRunner
 
 from hst_cloud.cli import main
 
 
-class Result:
-    def __init__(self, code, out, err):
-        self.code, self.out, self.err = code, out, err
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
 
     @property
     def rows(self):

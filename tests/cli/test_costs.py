@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
-from click.testing import CliRunner
+from commandline import run
 
-from hst_cloud.cli import main
 from hst_cloud.cost import whereabouts
 from hst_cloud.testing import LocalArchive, make_demo_archive
 
@@ -22,17 +20,6 @@ def folder(tmp_path_factory):
 def archive(folder):
     with LocalArchive(folder) as running:
         yield running
-
-
-def run(*arguments, stdin=""):
-    """Run the program in this process; return its code, output and standard error."""
-    with CliRunner().isolation(input=stdin) as (out, err, _):
-        try:
-            main(arguments)
-        except SystemExit as left:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            return left.code, out.getvalue().decode(), err.getvalue().decode()
 
 
 def test_an_estimate_takes_what_products_wrote(archive):
