@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from astropy import units as u
 from astropy.io import fits
@@ -17,7 +18,7 @@ from hst_cloud.science import units
 from hst_cloud.science.boxes import Window
 from hst_cloud.science.chips import Chip, title
 
-__all__ = ["keyword", "meta_of", "unit_of", "values_of"]
+__all__ = ["keyword", "meta_of", "mixed_solutions", "unit_of", "values_of"]
 
 CARD = 80
 
@@ -31,6 +32,34 @@ _OF_THE_WHOLE = re.compile(
     rb"|WCSNAME[A-Z]|[AB]P?_(?:ORDER|DMAX|\d_\d)|CPDIS\d|CPERR\d|DP\d|D2IM\d|D2IMDIS\d|D2IMERR\d|AXISCORR"
     rb"|LT[VM]\d(?:_\d)?|COMMENT|HISTORY|"
 )
+
+
+_IDC = re.compile(r"IDC_[a-z0-9]+-?", re.IGNORECASE)
+_FIT = re.compile(r"FIT_[A-Z]+_")
+_VERSION = re.compile(r"-\d+$")
+
+
+def mixed_solutions(names: Iterable[str]) -> list[str]:
+    """Return a warning where images lie on the sky by solutions of different kinds; nothing if all agree.
+
+    Parameters
+    ----------
+    names : iterable of str
+        WCSNAME of each image: ``IDC_4bb1536cj-FIT_REL_GAIAeDR3`` is made of the distortion model and of what the
+        pointing was corrected with: nothing, a catalog of guide stars (a priori: ``GSC240``, ``HSC30``) or a fit to a
+        catalog (a posteriori). Distortion models differ between instruments, and the ways of fitting do not change
+        what was fitted to; the rest must agree. Source: DrizzlePac documentation, "Astrometry", names of solutions.
+    """
+    each = Counter(names)
+    kinds = {_VERSION.sub("", _FIT.sub("FIT_", _IDC.sub("", name))) for name in each}
+    if len(kinds) < 2:
+        return []
+    said = ", ".join(f"{name or '(none)'} ({count})" for name, count in each.items())
+    message = (
+        "images are placed on the sky by different kinds of solution, which may be off by some tenths of an arcsecond "
+        f"against each other: {said}. wcs_key= selects one that all have, such as wcs_key='*-GSC240'."
+    )
+    return [message]
 
 
 def keyword(headers: Sequence[bytes], name: str) -> bool | float | str | None:
