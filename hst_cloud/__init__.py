@@ -31,6 +31,7 @@ from hst_cloud.science.download import download
 from hst_cloud.science.estimate import estimate
 from hst_cloud.science.headers import headers
 from hst_cloud.science.read import read
+from hst_cloud.science.references import references
 from hst_cloud.science.spectra import spectra, spectrum
 from hst_cloud.science.tables import columns, table, tables
 from hst_cloud.values import Product
@@ -53,6 +54,7 @@ __all__ = [
     "open",
     "products",
     "read",
+    "references",
     "report",
     "resolve",
     "search",

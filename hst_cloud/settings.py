@@ -58,6 +58,8 @@ class Endpoints:
     """Address below which object keys are appended, without a trailing slash."""
     mast: str
     """Root of MAST's services, without a trailing slash."""
+    crds: str
+    """Root of the server of calibration reference files (CRDS), without a trailing slash."""
     public: bool
     """Whether these are the public services."""
 
@@ -65,6 +67,7 @@ class Endpoints:
 PUBLIC = Endpoints(
     bucket=f"https://{BUCKET}.s3.{REGION}.amazonaws.com",  # virtual-hosted style: S3 User Guide, "Virtual hosting"
     mast="https://mast.stsci.edu",
+    crds="https://hst-crds.stsci.edu",  # crds/core/config.py
     public=True,
 )
 
@@ -85,7 +88,7 @@ def endpoints(root: str | None = None) -> Endpoints:
         message = f"{root!r} is not the address of an archive; give one such as http://127.0.0.1:8000"
         raise QueryError(message)
     root = root.rstrip("/")
-    return Endpoints(bucket=f"{root}/{BUCKET}", mast=root, public=False)
+    return Endpoints(bucket=f"{root}/{BUCKET}", mast=root, crds=root, public=False)
 
 
 def link_name() -> Literal["region", "far"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ MANIFEST = "manifest.ecsv"
 @click.option("-d", "--folder", type=click.Path(path_type=Path, file_okay=False), default=".", show_default=True,
               help="Where the files go.")  # fmt: skip
 @click.option("--nested", is_flag=True, help="Keep the folders of the keys, instead of all files side by side.")
+@click.option("--references", metavar="WHICH", help="Reference files too: drizzle, all, or keywords with ',' between.")
+@click.option("--crds", is_flag=True, help="Get reference files from the server of CRDS.")
 @click.option("--overwrite", is_flag=True, help="Replace different files that have the names of products.")
 @click.option(
     "--from-manifest", is_flag=True, help=f"Download what the folder's {MANIFEST} has and the folder has not."
@@ -39,6 +43,8 @@ def get(  # the name of the command
     names: tuple[str, ...],
     folder: Path,
     nested: bool,
+    references: str | None,
+    crds: bool,
     overwrite: bool,
     from_manifest: bool,
     in_flight: int,
@@ -47,7 +53,7 @@ def get(  # the name of the command
 
     A file has its name only when it is complete and checked. Called again, the command goes on where it was
     interrupted, and leaves alone what is there. What became of each product is written out, and kept in the folder's
-    manifest.ecsv.
+    manifest.ecsv. With --references, lines for the shell say where programs find reference files.
     """
     wanted: Any
     if from_manifest:
@@ -66,9 +72,14 @@ def get(  # the name of the command
             layout="nested" if nested else None,
             overwrite=overwrite,
             manifest=MANIFEST,
+            references=references.split(",") if references and "," in references else references,
+            source="crds" if crds else "bucket",
             in_flight=in_flight,
             progress=progress,
         )
     emit(table, output, FILES)
+    for variable, place in table.meta.get("environment", {}).items():
+        # for a person below the table; where a program reads the table, the person looks at the other stream
+        (sys.stdout if output.form == "table" else sys.stderr).write(f"export {variable}={shlex.quote(place)}\n")
     there = sum(status in {"downloaded", "present"} for status in table["status"])
     return DONE if there == len(table) else SOME if there else ERROR

@@ -10,6 +10,7 @@ from functools import partial
 
 from astropy.io import fits
 
+from hst_cloud.archive.references import REFERENCES
 from hst_cloud.doctor.services import BLOCK, Services, ask, ask_object, bucket_of, list_some, sample
 from hst_cloud.doctor.values import JITTER, KNOWN_KEYS, SUB_PRODUCT, Assumption, BrokenError, Known, UnaskedError
 from hst_cloud.errors import AccessDeniedError, ObjectNotFoundError
@@ -19,7 +20,6 @@ from hst_cloud.values import ByteRange
 
 __all__ = ["BUCKET"]
 
-REFERENCES = "hst/public/references/"
 _FIRST = ByteRange(0, BLOCK)
 _HEADER = ByteRange(0, 22 * BLOCK)
 """Where INSTRUME is looked for: primary headers of ACS and WFC3 have some ten blocks."""
@@ -358,7 +358,8 @@ BUCKET: tuple[Assumption, ...] = (
         name="references",
         of="bucket",
         statement=f"Calibration reference files lie below {REFERENCES}.",
-        breaks="Reading reference files that headers name; only the source code of grizli tells this place.",
+        breaks="hst_cloud.references, and hst_cloud.download(..., references=...), which gets them from CRDS with "
+        "source='crds'. Only the source code of grizli tells this place.",
         probe=_references,
         after=("bucket-lists",),
     ),

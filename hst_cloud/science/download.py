@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from astropy.table import Table
 
@@ -22,6 +22,7 @@ from hst_cloud.archive.inputs import ProductsLike, as_products
 from hst_cloud.archive.places import placed
 from hst_cloud.archive.session import Watcher
 from hst_cloud.errors import HSTCloudError, HSTCloudWarning, NotInCloudError, ProductNameError, QueryError
+from hst_cloud.science.bringing import Bringing
 from hst_cloud.science.disk import check_space, local
 from hst_cloud.science.manifest import (
     DONE,
@@ -38,11 +39,13 @@ from hst_cloud.science.manifest import (
 )
 from hst_cloud.science.many import OnError, as_on_error
 from hst_cloud.science.partial import leftovers
-from hst_cloud.science.steps import Reads, Step, run_steps
+from hst_cloud.science.references import Which, crds, environment_of, exposures_of
+from hst_cloud.science.references import references as references_of
+from hst_cloud.science.steps import Reads
 from hst_cloud.science.targets import Layout, as_layout, targets
 from hst_cloud.science.transfer import Transfer, Trip
 from hst_cloud.store.adapters import StoreLike, as_store
-from hst_cloud.values import Product, Progress
+from hst_cloud.values import Product
 
 __all__ = ["download"]
 
@@ -62,6 +65,8 @@ def download(
     layout: Layout | None = None,
     overwrite: bool = False,
     manifest: str | None = "manifest.ecsv",
+    references: Which | None = None,
+    source: Literal["bucket", "crds"] = "bucket",
     store: StoreLike = None,
     in_flight: int = IN_FLIGHT,
     on_error: OnError = "skip",
@@ -87,6 +92,12 @@ def download(
     manifest : str or None, optional
         Name of the file in `folder` that the result is written to, beside what it tells of other products; None for no
         such file. It is also what later calls know complete files by.
+    references : {"drizzle", "all"}, str or sequence of str, optional
+        Calibration reference files to download, too: those that the headers of the products name and AstroDrizzle
+        needs, all of them (which may take more room than the products), or those of some keywords. See
+        `hst_cloud.references`. In the flat layout they go into ``references/jref/`` and so on.
+    source : {"bucket", "crds"}, optional
+        Where reference files are read: the same store, or the server of CRDS.
     store : optional
         Where to read: by default the anonymous public bucket. See `hst_cloud.open`.
     in_flight : int, optional
@@ -120,7 +131,8 @@ def download(
             why the status is what it is, for a person.
 
         and in ``meta`` what was asked (``criteria``), the ``service`` and ``endpoint``, ``time`` (UTC), ``versions``,
-        and the ``requests`` and ``bytes`` that it took.
+        and the ``requests`` and ``bytes`` that it took. With `references` it has their rows, too, and ``environment``:
+        a dict of what ``iref``, ``jref``, ``lref`` and ``oref`` must be set to, for programs to find them.
 
     Raises
     ------
@@ -171,6 +183,37 @@ def download(
     >>> hst.download("work/manifest.ecsv", "work")["status"].tolist()
     ['present']
     """
+    if source not in {"bucket", "crds"}:
+        message = f"source={source!r} is not known: expected 'bucket' or 'crds'"
+        raise QueryError(message)
+    how: dict[str, Any] = {"overwrite": overwrite, "manifest": manifest, "in_flight": in_flight}
+    how |= {"on_error": on_error, "progress": progress}
+    table = _download(products, folder, layout=layout, store=store, **how)
+    if references is None:
+        return table
+    root = Path(folder).expanduser().resolve()
+    named = references_of(exposures_of(table), references, store=root, index=False, on_error=on_error)
+    there = crds() if source == "crds" else store
+    more = _download(named, folder, layout=table.meta["criteria"]["layout"], store=there, **how)
+    entries = {entry.identity: entry for entry in entries_of(table) + entries_of(more)}
+    places = {entry.key: entry.path for entry in entries.values() if entry.status in DONE}
+    meta = {name: table.meta[name] + more.meta[name] for name in ("requests", "bytes")}
+    meta |= {"references_from": more.meta["endpoint"], "environment": environment_of(named, places, root)}
+    return table_of(list(entries.values()), table.meta | meta)
+
+
+def _download(
+    products: ProductsLike | os.PathLike[str],
+    folder: Folder,
+    *,
+    layout: Layout | None,
+    overwrite: bool,
+    manifest: str | None,
+    store: StoreLike,
+    in_flight: int,
+    on_error: OnError,
+    progress: Watcher | None,
+) -> Table:
     as_on_error(on_error)
     if in_flight < 1:
         message = f"in_flight must be at least 1, found {in_flight}"
@@ -195,7 +238,7 @@ def download(
         leftovers={parent: leftovers(parent) for parent in parents},
     )
     transfers = {id(p): Transfer(p, paths[p.key], trip) for p in wanted if id(p) not in refused}
-    bring = _Bringing(trip, list(transfers.values()), in_flight=in_flight, on_error=on_error, progress=progress)
+    bring = Bringing(trip, list(transfers.values()), in_flight=in_flight, on_error=on_error, progress=progress)
     bring.look()
     check_space(root, bring.need)
     with local(root):
@@ -228,7 +271,7 @@ def download(
         _save(root, name, entries, meta)
     failed = [entry for entry in entries if entry.status not in DONE]
     if failed:
-        warnings.warn(_list_of(failed, len(entries), root), HSTCloudWarning, stacklevel=2)
+        warnings.warn(_list_of(failed, len(entries), root), HSTCloudWarning, stacklevel=3)
     return table_of(entries, meta)
 
 
@@ -283,67 +326,6 @@ def _entry_of(product: Product, error: HSTCloudError) -> Entry:
 
 
 # --- What is done ----------------------------------------------------------------------------------------------------
-
-
-class _Bringing:
-    """The files of one call, on their way."""
-
-    def __init__(
-        self, trip: Trip, transfers: Sequence[Transfer], *, in_flight: int, on_error: OnError, progress: Watcher | None
-    ) -> None:
-        self._trip = trip
-        self._transfers = transfers
-        self._in_flight = in_flight
-        self._on_error = on_error
-        self._progress = progress
-        self._told: Progress | None = None
-
-    @property
-    def need(self) -> int:
-        """Bytes that are to be written, as far as is known."""
-        return sum(transfer.need for transfer in self._open())
-
-    def _open(self) -> list[Transfer]:
-        return [transfer for transfer in self._transfers if transfer.entry is None]
-
-    def look(self) -> None:
-        """Find out what is there, and what is needed."""
-        self._take(self._transfers, lambda transfer: transfer.look, lambda: None)
-
-    def fetch(self) -> None:
-        """Bring what is needed."""
-        size = self.need
-        try:
-            self._take(self._open(), lambda transfer: transfer.fetch, lambda: self._tell(size))
-            self._tell(size)
-        finally:
-            for transfer in self._transfers:
-                transfer.close()
-
-    def _take(self, transfers: Iterable[Transfer], begin: Callable[[Transfer], Step], idle: Callable[[], None]) -> None:
-        settled = run_steps(
-            transfers,
-            begin,
-            Transfer.settle,
-            threads=self._in_flight,
-            call_off=self._trip.reads.call_off,
-            idle=idle,
-        )
-        with contextlib.closing(settled):
-            for transfer in settled:
-                if transfer.error is not None and self._on_error == "raise":
-                    raise transfer.error
-
-    def _tell(self, size: int) -> None:
-        if self._progress is None:
-            return
-        total = len(self._transfers)
-        message = Progress(
-            what="files", done=total - len(self._open()), total=total, bytes=self._trip.tally.bytes, size=size
-        )
-        if message != self._told:
-            self._told = message
-            self._progress(message)
 
 
 def _save(root: Path, name: str | None, entries: Sequence[Entry], meta: Mapping[str, object]) -> None:

@@ -12,13 +12,14 @@ from pathlib import PurePosixPath
 from typing import Literal, TypeAlias, get_args
 
 from hst_cloud.archive.names import key_of_s3_uri
+from hst_cloud.archive.references import folder_of
 from hst_cloud.errors import QueryError
 from hst_cloud.settings import BUCKET
 
 __all__ = ["LAYOUTS", "Layout", "as_layout", "target_of", "targets"]
 
 Layout: TypeAlias = Literal["flat", "nested"]
-"""How files lie in the folder: side by side, or in the folders of their keys."""
+"""How files lie in the folder: side by side, reference files below ``references``; or in the folders of their keys."""
 
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
@@ -47,7 +48,7 @@ def target_of(key: str, layout: Layout) -> PurePosixPath:
         The key holds what no name of the archive does.
     """
     safe = PurePosixPath(key_of_s3_uri(f"s3://{BUCKET}/{key}"))
-    return safe if layout == "nested" else PurePosixPath(safe.name)
+    return safe if layout == "nested" else PurePosixPath(folder_of(key), safe.name)
 
 
 def targets(keys: Iterable[str], layout: Layout, *, reserved: Iterable[str] = ()) -> Mapping[str, PurePosixPath]:

@@ -21,6 +21,7 @@ from typing import Literal
 from urllib.parse import parse_qsl, quote
 from xml.sax.saxutils import escape
 
+from hst_cloud.archive.references import REFERENCES, crds_path
 from hst_cloud.settings import BUCKET, REGION
 from hst_cloud.testing.files import Folder, Listed, Stored
 from hst_cloud.testing.messages import Answer, Ask, FilePart, Work
@@ -36,6 +37,7 @@ _PRIVATE = frozenset({"acl", "attributes", "legal-hold", "retention", "tagging",
 
 _CONDITIONS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since"})
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_CRDS = crds_path("")
 _numbers = itertools.count(1)  # of requests, in this process
 
 
@@ -59,7 +61,10 @@ def _signed(answer: Answer) -> Answer:
 def _route(ask: Ask, folder: Folder) -> Answer | Work:
     if not ask.path or "\0" in ask.path:
         return _error(400, "InvalidURI", "Couldn't parse the specified URI.", URI=ask.path)
-    bucket, _, key = ask.path[1:].partition("/")
+    path = ask.path[1:]
+    if path.startswith(_CRDS):  # the reference files of the folder, as CRDS serves them
+        path = f"{BUCKET}/{REFERENCES}{path.removeprefix(_CRDS)}"
+    bucket, _, key = path.partition("/")
     if ask.method not in {"GET", "HEAD"}:
         message = "The specified method is not allowed against this resource."
         refusal = _error(

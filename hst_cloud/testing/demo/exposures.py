@@ -196,41 +196,46 @@ def values_of(exposure: Exposure) -> dict[str, Value]:
     root, target, program = exposure.rootname, exposure.target, exposure.program
     elements = exposure.elements or ("N/A",)
     last, first, middle = program.investigator
-    return _times(exposure) | {
-        "ROOTNAME": root,
-        "EXPNAME": root,
-        "INSTRUME": exposure.instrument,
-        "DETECTOR": exposure.detector,
-        "PRIMESI": exposure.instrument,
-        "TARGNAME": target.name,
-        "TARDESCR": target.description,
-        "PROPOSID": program.number,
-        "PROPTTL1": program.title[:68],
-        "PROPTTL2": program.title[68:],
-        "PR_INV_L": last,
-        "PR_INV_F": first,
-        "PR_INV_M": middle,
-        "PROGRMID": root[1:4].upper(),
-        "OBSET_ID": root[4:6].upper(),
-        "OBSERVTN": root[6:8].upper(),
-        "PA_V3": exposure.angle % 360,
-        "PA_APER": exposure.angle,
-        "ORIENTAT": exposure.angle,
-        **{f"RA_{place}": target.ra for place in ("TARG", "APER", "REF", "AVG", "V1")},
-        **{f"DEC_{place}": target.dec for place in ("TARG", "APER", "REF", "AVG", "V1")},
-        "POSTARG1": exposure.dither[0],
-        "POSTARG2": exposure.dither[1],
-        "APERTURE": exposure.aperture,
-        "PROPAPER": exposure.aperture,
-        "FILTER": elements[0],
-        "FILTER1": elements[0],
-        "FILTER2": elements[-1],
-        "OPT_ELEM": elements[0],
-        "CENWAVE": exposure.cenwave,
-        "ASN_ID": exposure.association.upper(),
-        "ASN_TAB": filename(exposure.association, "asn") if exposure.association != "NONE" else "NONE",
-        "ASN_MTYP": exposure.role,
-    }
+    dispersed: dict[str, Value] = {"OBSTYPE": "SPECTROSCOPIC"} if elements[0].startswith(("G", "PR")) else {}
+    return (
+        _times(exposure)
+        | dispersed
+        | {
+            "ROOTNAME": root,
+            "EXPNAME": root,
+            "INSTRUME": exposure.instrument,
+            "DETECTOR": exposure.detector,
+            "PRIMESI": exposure.instrument,
+            "TARGNAME": target.name,
+            "TARDESCR": target.description,
+            "PROPOSID": program.number,
+            "PROPTTL1": program.title[:68],
+            "PROPTTL2": program.title[68:],
+            "PR_INV_L": last,
+            "PR_INV_F": first,
+            "PR_INV_M": middle,
+            "PROGRMID": root[1:4].upper(),
+            "OBSET_ID": root[4:6].upper(),
+            "OBSERVTN": root[6:8].upper(),
+            "PA_V3": exposure.angle % 360,
+            "PA_APER": exposure.angle,
+            "ORIENTAT": exposure.angle,
+            **{f"RA_{place}": target.ra for place in ("TARG", "APER", "REF", "AVG", "V1")},
+            **{f"DEC_{place}": target.dec for place in ("TARG", "APER", "REF", "AVG", "V1")},
+            "POSTARG1": exposure.dither[0],
+            "POSTARG2": exposure.dither[1],
+            "APERTURE": exposure.aperture,
+            "PROPAPER": exposure.aperture,
+            "FILTER": elements[0],
+            "FILTER1": elements[0],
+            "FILTER2": elements[-1],
+            "OPT_ELEM": elements[0],
+            "CENWAVE": exposure.cenwave,
+            "ASN_ID": exposure.association.upper(),
+            "ASN_TAB": filename(exposure.association, "asn") if exposure.association != "NONE" else "NONE",
+            "ASN_MTYP": exposure.role,
+        }
+    )
 
 
 def calendar(mjd: float) -> tuple[str, str]:
@@ -253,7 +258,7 @@ def history(steps: tuple[str, ...]) -> list[str]:
     """Return the history that a pipeline leaves: what it did, with which file."""
     lines = []
     for step in steps:
-        lines += [f"{step} complete ...", f"  reference file {_reference(step)}", "    INFLIGHT, invented"]
+        lines += [f"{step} complete ...", f"  reference file {_reference(step, 'j')}", "    INFLIGHT, invented"]
     return [f"HISTORY {line}".ljust(80) for line in lines]
 
 
@@ -319,7 +324,7 @@ def _parse(keyword: str, text: str) -> Value:
     if text in {"T", "F"}:
         return text == "T"
     if "$*" in text:
-        return text.replace("*", _reference(keyword), 1)
+        return text.replace("*", _reference(keyword, text[0]), 1)
     for kind in (int, float):
         try:
             return kind(text)
@@ -328,11 +333,11 @@ def _parse(keyword: str, text: str) -> Value:
     return text
 
 
-def _reference(keyword: str) -> str:
-    """Return nine characters like those by which the archive names reference files."""
+def _reference(keyword: str, letter: str) -> str:
+    """Return nine characters like those by which the archive names reference files, the instrument's letter last."""
     number = crc32(keyword.encode())
     letters = "".join("0123456789abcdefghijklmnopqrstuvwxyz"[number // 36**n % 36] for n in range(7))
-    return f"{letters[:1]}{number % 9}{letters[1:]}"[:8] + "j"
+    return f"{letters[:1]}{number % 9}{letters[1:]}"[:8] + letter
 
 
 def _moment(mjd: float) -> datetime:

@@ -15,10 +15,12 @@ from typing import Any
 from zlib import crc32
 
 from hst_cloud.archive.names import key_of, parse_filename
+from hst_cloud.archive.references import key_of as key_of_reference
 from hst_cloud.errors import QueryError
 from hst_cloud.testing.demo import cos, imaging, mosaics, sensors, stis, support, targets
 from hst_cloud.testing.demo.blocks import Value
 from hst_cloud.testing.demo.exposures import Exposure, filename
+from hst_cloud.testing.demo.references import named_in, reference_file
 from hst_cloud.testing.demo.structures import SEED, Structure
 from hst_cloud.testing.files import CATALOG, ELSEWHERE
 
@@ -54,7 +56,7 @@ def make_demo_archive(
         Where to, as `hst_cloud.testing.LocalArchive` takes it; made if need be.
     scale : int, optional
         Images have this many times fewer rows and columns than the real ones, lists of events and samples this
-        many times fewer rows, spectra its square root times fewer pixels. 16 makes 24 MB in a few seconds; 1 is full
+        many times fewer rows, spectra its square root times fewer pixels. 16 makes 29 MB in a few seconds; 1 is full
         size, some 2.5 GB in some minutes.
     seed : int, optional
         Of noise, stars and cosmic rays.
@@ -87,10 +89,16 @@ def make_demo_archive(
     if before and {key: before[key] for key in wanted if key in before} == wanted and _complete(root, before):
         return root
     sizes: dict[str, int] = {}
+    named: dict[str, str] = {}
     for one in _files(chosen):
         content = one.structure.to_bytes(one.exposure, scale=scale, seed=seed)
         _write(root / one.path, content)
         sizes[one.path] = len(content)
+        named |= named_in(content)
+    for name, keyword in sorted(named.items()):
+        content = reference_file(name, keyword)
+        _write(root / key_of_reference(name), content)
+        sizes[key_of_reference(name)] = len(content)
     for path in set(before.get("files", {})) - set(sizes):
         (root / path).unlink(missing_ok=True)
     catalog = {"demonstration": wanted | {"files": sizes}} | _rows(chosen, sizes)
@@ -182,6 +190,9 @@ def _acs() -> Iterator[_File]:
     yield _file(mosaics.acs_wfc_drz, combined)
     yield _file(mosaics.acs_wfc_drc, combined)
     yield from _association(targets.SPIRAL)
+    for exposure in targets.CROWDED:
+        yield _file(imaging.acs_wfc_flc, exposure)
+        yield from _common(exposure)
     yield _File(f"{ELSEWHERE}/{_HAP}_drc.fits", mosaics.acs_wfc_drc, replace(targets.SPIRAL, rootname=_HAP))
 
 
@@ -199,6 +210,9 @@ def _wfc3() -> Iterator[_File]:
         yield from _common(member)
     yield _file(mosaics.wfc3_ir_drz, targets.CLUSTER_IR)
     yield from _association(targets.CLUSTER_IR)
+    for exposure in targets.GRISMS:
+        yield _file(imaging.wfc3_ir_flt, exposure)
+        yield from _common(exposure)
 
 
 def _cos() -> Iterator[_File]:
@@ -281,6 +295,7 @@ def _rows(instruments: tuple[str, ...], sizes: dict[str, int]) -> dict[str, Any]
     names = {
         "M 51": targets.SPIRAL, "NGC 5194": targets.SPIRAL, "Whirlpool Galaxy": targets.SPIRAL,
         "NGC 3603": targets.CLUSTER_UVIS, "NGC 4151": targets.NUCLEUS, "G191-B2B": targets.STANDARD_ECHELLE,
+        "NGC 104": targets.CROWDED[0], "47 Tuc": targets.CROWDED[0], "HUDF": targets.GRISMS[0],
         "GJ 748": targets.DOUBLE, "Wolf 1062": targets.DOUBLE,
     }  # fmt: skip
     places = {name: [one.target.ra, one.target.dec] for name, one in names.items() if one.instrument in instruments}

@@ -15,7 +15,9 @@ __all__ = [
     "CLUSTER_IR_FIRST",
     "CLUSTER_UVIS",
     "CLUSTER_UVIS_FIRST",
+    "CROWDED",
     "DOUBLE",
+    "GRISMS",
     "NUCLEUS",
     "NUCLEUS_FIRST",
     "SPIRAL",
@@ -32,6 +34,9 @@ _NUCLEUS = Target(name="NGC4151", ra=182.635745, dec=39.405730, description="GAL
 _STANDARD = Target(name="G191B2B", ra=76.377552, dec=52.831077, description="STAR;DA")
 _DOUBLE = Target(name="GJ748", ra=288.057833, dec=2.884444, description="STAR;DOUBLE STAR;M V-IV")
 
+_GLOBULAR = Target(name="NGC104", ra=6.023625, dec=-72.081283, description="STELLAR CLUSTER;GLOBULAR CLUSTER")
+_DEEP = Target(name="HUDF", ra=53.162500, dec=-27.791389, description="GALAXY;BLANK SKY")
+
 
 def _program(number: int, last: str, first: str, title: str) -> Program:
     return Program(number=number, investigator=(last, first, ""), title=title)
@@ -42,6 +47,8 @@ _B = _program(99102, "Herschel", "John", "Demonstration: a young cluster and its
 _C = _program(99103, "Seyfert", "Carl", "Demonstration: broad lines of an active nucleus")
 _D = _program(99104, "Greenstein", "Jesse", "Demonstration: a hot white dwarf as a standard")
 _E = _program(99105, "Herschel", "William", "Demonstration: the orbit of a close double star")
+_F = _program(99106, "Shapley", "Harlow", "Demonstration: motions in a crowded field")
+_G = _program(99107, "Fleming", "Williamina", "Demonstration: spectra without slits")
 
 SPIRAL_FIRST = Exposure(
     rootname="jzdm01aaq", instrument="ACS", detector="WFC", target=_SPIRAL, program=_A, start=60310.25, seconds=360.0,
@@ -107,3 +114,27 @@ DOUBLE = Exposure(
     rootname="fzdm0101m", instrument="FGS", detector="1", target=_DOUBLE, program=_E, start=60330.3, seconds=2242.2,
     elements=("F583W",), aperture="FGS1", angle=144.5,
 )  # fmt: skip
+
+# Two epochs of one field, at different angles; the stars stay where they are.
+_CROWDED_FIRST = Exposure(
+    rootname="jzdm06a1q", instrument="ACS", detector="WFC", target=_GLOBULAR, program=_F, start=53807.4, seconds=339.0,
+    elements=("F606W", "CLEAR2L"), aperture="WFC", angle=112.0,
+)  # fmt: skip
+CROWDED = (
+    _CROWDED_FIRST,
+    replace(_CROWDED_FIRST, rootname="jzdm07a1q", start=60325.9, angle=147.0, dither=(2.5, -1.2)),
+)
+
+# A direct image before the exposures through each grism; what the latter show is as invented as their spectra.
+_DIRECT = Exposure(
+    rootname="izdm08a1q", instrument="WFC3", detector="IR", target=_DEEP, program=_G, start=60340.10, seconds=202.93,
+    elements=("F140W",), aperture="IR", angle=65.0,
+)  # fmt: skip
+_DISPERSED = replace(_DIRECT, rootname="izdm08a2q", start=60340.104, seconds=1102.94, elements=("G141",))
+GRISMS = (
+    _DIRECT,
+    _DISPERSED,
+    replace(_DISPERSED, rootname="izdm08a3q", start=60340.118, dither=(0.5, 0.4)),
+    replace(_DIRECT, rootname="izdm08a5q", start=60340.166, elements=("F105W",)),
+    replace(_DISPERSED, rootname="izdm08a6q", start=60340.17, elements=("G102",)),
+)
