@@ -32,6 +32,7 @@ from hst_cloud.science.estimate import estimate
 from hst_cloud.science.headers import headers
 from hst_cloud.science.read import read
 from hst_cloud.science.references import references
+from hst_cloud.science.relations import members, parents
 from hst_cloud.science.spectra import spectra, spectrum
 from hst_cloud.science.tables import columns, table, tables
 from hst_cloud.values import Product
@@ -51,7 +52,9 @@ __all__ = [
     "errors",
     "estimate",
     "headers",
+    "members",
     "open",
+    "parents",
     "products",
     "read",
     "references",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
+from pathlib import Path
 
 import pytest
 from astropy.io import fits
@@ -106,7 +106,7 @@ def test_instruments_have_folders_of_their_own(archive, tmp_path):
     done = hst.download(several, tmp_path / "nested", references="IDCTAB", layout="nested")
     assert done.meta["environment"] == dict.fromkeys(("jref", "iref"), f"{tmp_path}/nested/hst/public/references/")
     for value in done.meta["environment"].values():
-        assert os.path.isdir(value)
+        assert Path(value).is_dir()
 
 
 def test_crds_is_asked_where_that_is_wanted(folder, archive, tmp_path):
