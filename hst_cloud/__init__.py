@@ -20,7 +20,9 @@ import logging
 from types import ModuleType
 
 from hst_cloud import errors
+from hst_cloud.archive.epochs import epochs
 from hst_cloud.archive.mast import products, search
+from hst_cloud.archive.pairs import pairs
 from hst_cloud.archive.resolve import resolve
 from hst_cloud.cost.budgets import budget
 from hst_cloud.cost.reports import report
@@ -49,11 +51,13 @@ __all__ = [
     "cutout",
     "cutouts",
     "download",
+    "epochs",
     "errors",
     "estimate",
     "headers",
     "members",
     "open",
+    "pairs",
     "parents",
     "products",
     "read",
