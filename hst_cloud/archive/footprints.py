@@ -53,7 +53,8 @@ def parse_footprint(text: str) -> Footprint:
     shapes = _SHAPE.findall(text)
     if "".join(_SHAPE.sub("", text).split()):
         raise _wrong(text)
-    return tuple(_outline(kind.upper(), numbers, text) for kind, numbers in shapes)
+    outlines = [_outline(kind.upper(), numbers, text) for kind, numbers in shapes]
+    return tuple(outline for outline in outlines if len(outline) > 2)  # others hold nothing
 
 
 def holds(footprint: Footprint, ra: float, dec: float) -> bool:

@@ -80,7 +80,7 @@ def pairs(observations: Table, *, radius: u.Quantity | str = "30 arcsec") -> Tab
     if lacking:
         message = f"the table of observations has no column {lacking[0]!r}: give what hst_cloud.search returned"
         raise QueryError(message)
-    names = texts(observations, "obs_id")
+    reach, names = radius_degrees(radius), texts(observations, "obs_id")
     places = SkyCoord(*(np.ma.filled(observations[name], np.nan) for name in ("s_ra", "s_dec")), unit="deg")
     starts = np.ma.filled(np.ma.masked_array(observations["t_min"], dtype=float), np.nan)
     settings = [
@@ -91,7 +91,7 @@ def pairs(observations: Table, *, radius: u.Quantity | str = "30 arcsec") -> Tab
     if not any(dispersed):
         message = f"none of the {len(observations)} observations is through one of {', '.join(sorted(DISPERSERS))}"
         raise QueryError(message)
-    reach, found = radius_degrees(radius), {}
+    found = {}
     for at in np.flatnonzero(dispersed).tolist():
         near = places.separation(places[at]).deg <= reach
         candidates = [i for i in np.flatnonzero(near).tolist() if not dispersed[i] and settings[i] == settings[at]]
