@@ -76,6 +76,8 @@ def headers(
     help="Side of the box, or sides along y and x: '10 arcsec', 100 or 100,200 (pixels).",
 )
 @click.option("--hdu", default="SCI", show_default=True, help="The image: SCI, SCI,2 or 1.")
+@click.option("--wcs-key", default=" ", metavar="KEY",
+              help="Which solution: a letter, or a WCSNAME such as '*-GSC240'.  [default: the primary one]")  # fmt: skip
 @click.option("-o", "--output", "place", type=click.Path(path_type=Path), default=".", show_default=True,
               help="A folder, or for a single cutout a file: out.fits.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
@@ -88,6 +90,7 @@ def cutout(
     pixels: tuple[str, ...],
     size: str,
     hdu: str,
+    wcs_key: str,
     place: Path,
     overwrite: bool,
 ) -> int:
@@ -116,7 +119,13 @@ def cutout(
         for start in range(0, len(wanted), AT_ONCE):
             watch = _continued(progress, start, len(wanted))
             cuts = hst.cutouts(
-                wanted[start : start + AT_ONCE], places, _size(size), hdu=_hdu(hdu), on_error="skip", progress=watch
+                wanted[start : start + AT_ONCE],
+                places,
+                _size(size),
+                hdu=_hdu(hdu),
+                wcs_key=wcs_key,
+                on_error="skip",
+                progress=watch,
             )
             for cut in cuts:
                 path = place if single else place / cutout_name(cut)

@@ -84,8 +84,8 @@ def test_slit_spectra_are_no_pairs():
         hst.pairs(observed(("oabc01010", "STIS/CCD", "G430L", 0, 0)))
     with pytest.raises(QueryError, match="has no column 'obs_id'"):
         hst.pairs(Table({"dataURI": ["x"]}))
-    with pytest.raises(QueryError, match="radius='3 s' is no angle"):
-        hst.pairs(observed(("iabc01a2q", "WFC3/IR", "G141", 0, 10)), radius="3 s")
+    with pytest.raises(QueryError, match="radius='3 kg' is no angle"):
+        hst.pairs(observed(("iabc01a2q", "WFC3/IR", "G141", 0, 10)), radius="3 kg")
 
 
 def test_pairs_of_the_archive_are_staged(tmp_path):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from astropy.io import fits
 from astropy.table import Table
-from click.testing import CliRunner
+from commandline import run
 
 import hst_cloud as hst
 from hst_cloud.archive.references import DRIZZLE
-from hst_cloud.cli import main
 from hst_cloud.errors import HSTCloudWarning, QueryError
 from hst_cloud.testing import LocalArchive, make_demo_archive
 
@@ -136,23 +134,14 @@ def test_a_reference_file_that_the_bucket_lacks_is_told(folder, tmp_path, archiv
     assert list(done.meta["environment"]) == ["jref"]
 
 
-def run(*arguments):
-    with CliRunner().isolation() as (out, err, _):
-        try:
-            main(["get", *arguments])
-        except SystemExit as left:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            return left.code, out.getvalue().decode(), err.getvalue().decode()
-
-
 def test_the_command_says_what_to_export(archive, tmp_path):
     """Below a person's table; beside what a program reads."""
     line = f"export jref='{tmp_path}/a b/references/jref/'\n"
-    code, out, err = run(EXPOSURES[0], "-d", str(tmp_path / "a b"), "--references", "drizzle", "--format", "table")
+    staged = ("get", EXPOSURES[0], "-d", str(tmp_path / "a b"), "--references")
+    code, out, err = run(*staged, "drizzle", "--format", "table")
     assert (code, err) == (0, "")
     assert out.endswith(f"\n{line}")
-    code, out, err = run(EXPOSURES[0], "-d", str(tmp_path / "a b"), "--references", "IDCTAB,MDRIZTAB", "--crds")
+    code, out, err = run(*staged, "IDCTAB,MDRIZTAB", "--crds")
     assert (code, err) == (0, line)
     assert [json.loads(row)["status"] for row in out.splitlines()] == ["present"] * 3
 

@@ -9,6 +9,7 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
+from commandline import run
 from hypothesis import given
 from hypothesis import strategies as st
 from support import RecordingStore, put
@@ -17,6 +18,7 @@ from hst_cloud.errors import HSTCloudWarning, QueryError
 from hst_cloud.science.cutouts import cutout, cutouts
 from hst_cloud.science.provenance import mixed_solutions
 from hst_cloud.science.solutions import key_of, solutions_named
+from hst_cloud.testing import LocalArchive
 from hst_cloud.testing.demo.imaging import acs_wfc_flc, wfc3_uvis_flc
 
 NAMES = {"acs": "jbqf03gjq_flc.fits", "uvis": "icb701osq_flc.fits"}
@@ -112,6 +114,17 @@ def test_every_solution_is_found_by_its_key_and_by_a_name_that_is_its_alone(name
         assert key_of(cards, key) == key
         if len(name) > 1 and "*" not in name:
             assert named[key_of(cards, name)] == name
+
+
+def test_the_command_selects_as_well(folder, tmp_path):
+    """And what it writes has one solution, that one."""
+    with LocalArchive(folder):
+        arguments = ["cutout", NAMES["acs"], "--pixel", "100,50", "--size", "5", "--wcs-key", "*-GSC240"]
+        assert run(*arguments, "-o", str(tmp_path / "cut.fits")).code == 0
+    header = fits.getheader(tmp_path / "cut.fits")
+    assert header["WCSNAME"] == "IDC_demo1536-GSC240"
+    assert "CRPIX1" in header
+    assert "CRPIX1B" not in header
 
 
 def test_images_of_different_solutions_warn(folder, local, tmp_path):

@@ -63,6 +63,17 @@ def downloads_go_into_folders(folder: Path, watch: Callable[[Progress], None]) -
     hst.download("jbqf03gjq_flc.fits")  # type: ignore[call-arg]  # where to?
 
 
+def relations_epochs_and_references(watch: Callable[[Progress], None]) -> None:
+    hst.members("jbevet010", progress=watch)
+    hst.parents(["jbevetdqq", hst.Product(filename="jbqf03gjq_flc.fits")], in_flight=4)
+    hst.epochs(hst.search("M 4"), "245.9 -26.5", within="10 day", min_baseline="2 yr")
+    hst.pairs(hst.search("HUDF"), radius="10 arcsec")
+    hst.references("jbqf03gjq_flc.fits", ["IDCTAB"], on_error="skip")
+    hst.download("jbqf03gjq_flc.fits", "work", references="drizzle", source="crds")
+    hst.download("jbqf03gjq_flc.fits", "work", references=True)  # type: ignore[arg-type]  # which ones?
+    hst.cutout("jbqf03gjq_flc.fits", (10, 10), 5, wcs_key="*-GSC240")
+
+
 def errors_carry_facts(error: hst.errors.HSTCloudError) -> None:
     assert_type(error.key, str | None)
     assert_type(error.attempts, int | None)

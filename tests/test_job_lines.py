@@ -1,0 +1,34 @@
+"""The jobs that are to be short: the first example of each page does one, in no more lines than it may take."""
+
+from __future__ import annotations
+
+import doctest
+from pathlib import Path
+
+import pytest
+
+HOWTO = Path(__file__).resolve().parent.parent / "docs" / "howto"
+
+JOBS = [
+    ("open.rst", "hdul = ", 1),
+    ("staging.rst", "files = ", 2),
+    ("staging.rst", "pairs = ", 3),
+    ("epochs.rst", "center = ", 4),
+]
+"""Page, how the first line of the job begins, and the most lines that it may have."""
+
+
+@pytest.mark.parametrize(("page", "first", "most"), JOBS)
+def test_jobs_are_short(page, first, most):
+    """Statements that follow one another without a word between; `tests/test_docs.py` runs them."""
+    text = (HOWTO / page).read_text(encoding="utf-8")
+    examples = doctest.DocTestParser().get_examples(text)
+    start = next(number for number, example in enumerate(examples) if example.source.startswith(first))
+    job = [examples[start]]
+    for example in examples[start + 1 :]:
+        if example.lineno != job[-1].lineno + 1:
+            break
+        job.append(example)
+    lines = [line for example in job for line in example.source.splitlines()]
+    assert len(lines) <= most
+    assert all(len(line) <= 120 for line in lines)
