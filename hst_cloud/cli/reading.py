@@ -77,7 +77,7 @@ def headers(
 )
 @click.option("--hdu", default="SCI", show_default=True, help="The image: SCI, SCI,2 or 1.")
 @click.option("--wcs-key", default=" ", metavar="KEY",
-              help="Which solution: a letter, or a WCSNAME such as '*-GSC240'.  [default: the primary one]")  # fmt: skip
+              help="Which solution: a letter, or a WCSNAME such as '*-GSC240'.  [default: the primary]")  # fmt: skip
 @click.option("-o", "--output", "place", type=click.Path(path_type=Path), default=".", show_default=True,
               help="A folder, or for a single cutout a file: out.fits.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
