@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
-from sparse import Sparse
+from sparse_files import Sparse
 from support import RecordingStore, put
 
 import hst_cloud as hst

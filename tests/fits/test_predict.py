@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sparse import Sparse, edited, lengthened
+from sparse_files import Sparse, edited, lengthened
 from support import padded
 
 from hst_cloud.errors import StoreUnavailableError

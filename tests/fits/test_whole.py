@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sparse import Sparse
+from sparse_files import Sparse
 from support import RecordingStore, put
 
 from hst_cloud.fits import whole

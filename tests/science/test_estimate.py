@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from hypothesis import given
 from hypothesis import strategies as st
-from sparse import Sparse
+from sparse_files import Sparse
 from support import SHARED_DATA
 
 import hst_cloud as hst

@@ -15,7 +15,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData, Cutout2D
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sparse import Sparse, lengthened
+from sparse_files import Sparse, lengthened
 from support import RecordingStore, padded, put
 
 import hst_cloud as hst

@@ -14,7 +14,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 from hypothesis import given, settings
-from sparse import Sparse
+from sparse_files import Sparse
 from support import SHARED_DATA, RecordingStore, assert_same_data, hdulists, put
 
 import hst_cloud as hst
