@@ -9,7 +9,7 @@ from typing import TypeAlias
 from astropy.table import Table
 
 from hst_cloud.archive.inputs import ProductsLike
-from hst_cloud.archive.references import DRIZZLE, REFERENCES, crds_path, key_of, reference_of
+from hst_cloud.archive.references import DRIZZLE, crds_path, key_of, reference_of
 from hst_cloud.archive.session import Watcher
 from hst_cloud.archive.tables import text_column
 from hst_cloud.errors import QueryError
@@ -120,13 +120,11 @@ def crds() -> HTTPStore:
 
 
 def exposures_of(manifest: Table) -> list[Product]:
-    """Return the FITS files that a download has brought, by their places in its folder, without reference files."""
+    """Return the FITS files that a download has brought, by their places in its folder."""
     return [
         Product(filename=row["productFilename"], key=row["path"])
         for row in manifest
-        if row["status"] in {"downloaded", "present"}
-        and row["path"].endswith(".fits")
-        and not row["key"].startswith(REFERENCES)
+        if row["status"] in {"downloaded", "present"} and row["path"].endswith(".fits")
     ]
 
 

@@ -103,6 +103,16 @@ def test_common_areas_are_counted_squares(groups):
     assert common_area(parsed) == pytest.approx(len(set.intersection(*cells)) * step**2, rel=1e-5, abs=1e-12)
 
 
+@given(st.integers(11, 19))
+def test_sides_that_cross_cut_corners_off(reach):
+    """A square and a diamond: what both have is the square without its corners."""
+    square_of_two = parse_footprint(square(-0.01, -0.01, 0.02))
+    r = reach / 1000
+    diamond = parse_footprint(f"POLYGON {r} 0 0 {r} {360 - r} 0 0 {-r}")
+    expected = 0.02**2 - 4 * (0.02 - r) ** 2 / 2
+    assert common_area([[square_of_two], [diamond]]) == pytest.approx(expected, rel=1e-5)
+
+
 def test_very_many_sides_are_cut_into_even_strips(monkeypatch):
     """To a thousandth of the area."""
     parsed = [[parse_footprint(square(0.001 * n, 0.002 * n, 0.05)) for n in range(6)] for _ in range(2)]
