@@ -65,7 +65,7 @@ def holds(footprint: Footprint, ra: float, dec: float) -> bool:
         if middle @ place > math.cos(_BEYOND):
             x, y = _plane(place[None], middle)[0]
             edges = _edges(_plane(outline, middle))
-            if _crossings(edges, y).searchsorted(x) % 2:
+            if np.count_nonzero(_at(edges[(edges[:, 1] > y) != (edges[:, 3] > y)], y) < x) % 2:
                 return True
     return False
 
@@ -85,11 +85,13 @@ def common_area(groups: Sequence[Iterable[Footprint]]) -> float:
     if any(np.min(outline @ middle) < math.cos(_BEYOND) for group in outlines for outline in group):
         return 0.0  # they are on different parts of the sky
     plane = [[_edges(_plane(outline, middle)) for outline in _unique(group)] for group in outlines]
-    levels = _levels(np.concatenate([edges for group in plane for edges in group]))
+    polygons = [edges for group in plane for edges in group]
+    sides = np.concatenate(polygons)
+    polygon = np.repeat(np.arange(len(polygons)), [len(edges) for edges in polygons])
+    group = np.repeat(np.arange(len(plane)), [sum(map(len, edges)) for edges in plane])
     area = 0.0
-    for low, high in itertools.pairwise(levels.tolist()):
-        width = _common([[_crossings(edges, (low + high) / 2) for edges in group] for group in plane])
-        area += width * (high - low)
+    for low, high in itertools.pairwise(_levels(sides).tolist()):
+        area += (high - low) * _common(sides, polygon, group, (low + high) / 2)
     return math.degrees(math.degrees(area))
 
 
@@ -165,10 +167,11 @@ def _edges(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.hstack([corners, np.roll(corners, -1, axis=0)])
 
 
-def _crossings(edges: NDArray[np.float64], y: float) -> NDArray[np.float64]:
-    """Return where a line of constant y crosses the sides of a polygon, in order: it enters, leaves, enters, ..."""
-    x0, y0, x1, y1 = edges[(edges[:, 1] > y) != (edges[:, 3] > y)].T
-    return np.sort(x0 + (y - y0) * (x1 - x0) / (y1 - y0))
+def _at(edges: NDArray[np.float64], y: float) -> NDArray[np.float64]:
+    """Return where a line of constant y meets sides that it crosses."""
+    x0, y0, x1, y1 = edges.T
+    met: NDArray[np.float64] = x0 + (y - y0) * (x1 - x0) / (y1 - y0)
+    return met
 
 
 # --- Areas -----------------------------------------------------------------------------------------------------------
@@ -186,25 +189,22 @@ def _levels(edges: NDArray[np.float64]) -> NDArray[np.float64]:
     cross = side[:, None, 0] * side[None, :, 1] - side[:, None, 1] * side[None, :, 0]
     apart = start[None] - start[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):  # parallel sides
-        along = (apart[..., 0] * side[None, :, 1] - apart[..., 1] * side[None, :, 0]) / cross
-    first, second = np.nonzero((along > 0) & (along < 1))
+        along, across = (
+            (apart[..., 0] * of[..., 1] - apart[..., 1] * of[..., 0]) / cross for of in (side, side[:, None])
+        )
+    first, second = np.nonzero((along > 0) & (along < 1) & (across > 0) & (across < 1))
     crossed = start[first, 1] + along[first, second] * side[first, 1]
     return np.unique(np.concatenate([edges[:, 1], crossed]))
 
 
-def _common(groups: Sequence[Sequence[NDArray[np.float64]]]) -> float:
-    """Return the length that all groups cover of a line; each polygon gives where the line enters and leaves it."""
-    events = [
-        (float(x), number, 1 if at % 2 == 0 else -1)
-        for number, group in enumerate(groups)
-        for crossings in group
-        for at, x in enumerate(crossings)
-    ]
-    covered = [0] * len(groups)
-    length, before = 0.0, 0.0
-    for x, number, step in sorted(events):
-        if all(covered):
-            length += x - before
-        covered[number] += step
-        before = x
-    return length
+def _common(sides: NDArray[np.float64], polygon: NDArray[np.int_], group: NDArray[np.int_], y: float) -> float:
+    """Return the length that all groups cover of a line of constant y."""
+    crossed = (sides[:, 1] > y) != (sides[:, 3] > y)
+    x, owner = _at(sides[crossed], y), group[crossed]
+    by_polygon = np.lexsort((x, polygon[crossed]))
+    step = np.empty(len(x), int)
+    step[by_polygon] = np.resize([1, -1], len(x))  # the line enters each polygon, leaves it, enters it, ...
+    along = np.argsort(x)
+    x, owner, step = x[along], owner[along], step[along]
+    depth = np.cumsum(np.where(owner == np.unique(group)[:, None], step, 0), axis=1)  # shape (groups, crossings)
+    return float(np.diff(x) @ (depth[:, :-1] > 0).all(axis=0))
