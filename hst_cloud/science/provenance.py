@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from astropy import units as u
 from astropy.io import fits
@@ -17,7 +17,7 @@ from hst_cloud.science import units
 from hst_cloud.science.boxes import Window
 from hst_cloud.science.chips import Chip, title
 
-__all__ = ["keyword", "meta_of", "unit_of", "values_of"]
+__all__ = ["keyword", "meta_of", "mixed_solutions", "unit_of", "values_of"]
 
 CARD = 80
 
@@ -83,6 +83,24 @@ def values_of(
         return meta_of(layout, chip, window, headers)
     kept = {name: value for name, value in values.items() if _holds(name.encode())}
     return kept | {name: value for name, (value, *_) in _origin(layout, chip, window).items()}
+
+
+def mixed_solutions(names: Iterable[str]) -> str | None:
+    """Return what is to be said of images whose solutions are of different kinds; None if they are of one.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Keywords WCSNAME: what comes before the first hyphen is the distortion, of each detector another; behind it is
+        what the image was aligned to, such as ``FIT_REL_GAIAeDR3``, or nothing.
+    """
+    kinds = sorted({name.partition("-")[2] or name for name in names if name})
+    if len(kinds) < 2:
+        return None
+    return (
+        f"the images have solutions of different kinds, WCSNAME {', '.join(kinds)}: the same position may be places "
+        "apart by some tenths of an arcsecond. Take images of one kind."
+    )
 
 
 def _origin(layout: Layout, chip: Chip, window: Window) -> dict[str, tuple[str | int, ...]]:

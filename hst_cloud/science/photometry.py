@@ -1,0 +1,394 @@
+"""Aperture photometry of positions in many exposures: a row for each exposure and position, a light curve for each.
+
+Sources: magnitudes, ACS Data Handbook 5.1.1 and WFC3 Data Handbook 9.1.1; what a star's counts are corrected by for the
+pixel's area, `hst_cloud.science.rates`.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.nddata import CCDData
+from astropy.stats import sigma_clipped_stats
+from astropy.table import QTable
+from astropy.time import Time
+from astropy.timeseries import TimeSeries
+from astropy.utils.masked import Masked
+from numpy.typing import NDArray
+
+from hst_cloud.archive.inputs import ProductsLike, as_products
+from hst_cloud.errors import (
+    FormatError,
+    HSTCloudError,
+    HSTCloudWarning,
+    MissingExtraError,
+    OutsideImageError,
+    QueryError,
+)
+from hst_cloud.fits.index import IndexLike, as_index
+from hst_cloud.fits.keywords import Memo
+from hst_cloud.science import boxes
+from hst_cloud.science.cutouts import ccddata_of
+from hst_cloud.science.cuts import Cut, Outcome, Wanted, cuts
+from hst_cloud.science.flags import BitFlags, mask_of
+from hst_cloud.science.many import OnError, as_on_error, read_each, recalled
+from hst_cloud.science.provenance import mixed_solutions
+from hst_cloud.science.rates import area_correction, filter_of, pixel_area, rate_factor
+from hst_cloud.store.adapters import StoreLike, as_store
+from hst_cloud.store.link import as_link
+from hst_cloud.store.policy import S3
+from hst_cloud.values import Product, Progress
+
+__all__ = ["RadiusLike", "light_curves", "photometry"]
+
+RadiusLike: TypeAlias = "u.Quantity | str | float"
+"""A length on the sky: an angle, a text such as ``"0.2 arcsec"``, or a number of pixels."""
+
+RATE = u.electron / u.s
+FEWEST = 10
+"""Pixels of which a local sky is made at least."""
+
+# numpy's type and unit of each column; what may be missing is masked there.
+_COLUMNS: dict[str, tuple[Any, u.UnitBase | None]] = {
+    "file": (str, None), "position": (int, None), "ra": (float, u.deg), "dec": (float, u.deg),
+    "instrument": (str, None), "detector": (str, None), "filter": (str, None), "hdu": (str, None),
+    "exptime": (float, u.s), "x": (float, u.pix), "y": (float, u.pix), "area": (float, None),
+    "rate": (float, RATE), "rate_err": (float, RATE), "sky": (float, RATE / u.pix**2),
+    "abmag": (float, u.ABmag), "stmag": (float, u.STmag), "mag_err": (float, u.mag),
+    "masked": (float, None), "dq": (int, None), "wcsname": (str, None),
+}  # fmt: skip
+_MASKABLE = ("rate", "rate_err", "sky", "abmag", "stmag", "mag_err")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Apertures:
+    radius: float | u.Quantity
+    annulus: tuple[float | u.Quantity, float | u.Quantity] | None
+
+    @property
+    def size(self) -> float | u.Quantity:
+        """Side of the box that holds them, with a margin of 4 pixels of the coarsest detector."""
+        outer = self.annulus[1] if self.annulus else self.radius
+        return 2.2 * outer + (1 * u.arcsec if isinstance(outer, u.Quantity) else 8)
+
+
+def photometry(
+    products: ProductsLike,
+    positions: SkyCoord | str | Iterable[SkyCoord | str],
+    r: RadiusLike,
+    *,
+    annulus: tuple[RadiusLike, RadiusLike] | None = None,
+    good_bits: BitFlags | Literal["default"] = "default",
+    store: StoreLike = None,
+    index: IndexLike = True,
+    in_flight: int = S3.in_flight,
+    on_error: OnError = "raise",
+    progress: Callable[[Progress], None] | None = None,
+) -> QTable:
+    """Measure how bright positions are in every exposure.
+
+    Parameters
+    ----------
+    products : Table, iterable, or anything that `hst_cloud.cutout` takes
+        Images: flt, flc, crj, drz, drc and their like.
+    positions : SkyCoord, str or iterable of these
+        On the sky; a SkyCoord may hold an array of them. Nothing is centered: an aperture lies where it is told.
+    r : Quantity, str or float
+        Radius of the circular aperture: an angle, which becomes pixels by the pixel's area there, or pixels.
+    annulus : (inner, outer), optional
+        Radii of a ring, as `r`, whose median after clipping at three standard deviations is the local sky. By default
+        no sky is subtracted, of exposures neither their MDRIZSKY.
+    good_bits : int, str, list of int or None, optional
+        Bits of DQ that a good pixel may have, as for `hst_cloud.cutout`.
+    store, index
+        As for `hst_cloud.open`.
+    in_flight : int, optional
+        Requests in flight at a time.
+    on_error : {"raise", "skip"}, optional
+        With ``"skip"``, a broken product is left out, and one warning at the end lists them.
+    progress : callable, optional
+        Given a `~hst_cloud.values.Progress` for each file.
+
+    Returns
+    -------
+    QTable
+        One row for each product and position that it shows, in their order; a position off the image has no row.
+
+        ``file``, ``position`` (its number, from 0), ``ra``, ``dec``, ``instrument``, ``detector``, ``filter``, ``hdu``
+        (the chip: ``SCI,1``), ``exptime``, ``wcsname``; ``x``, ``y``: the pixel, zero-based. ``time``: the middle of
+        EXPSTART and EXPEND, UTC, at the telescope.
+        ``rate``, ``rate_err``: electrons per second in the good pixels of the aperture, sky subtracted, times ``area``,
+        the pixel's area over that for which PHOTFLAM holds (1 in drizzled images). The error has ERR and the sky's; it
+        is masked where the file has no ERR, as drizzled ones.
+        ``sky``: of a pixel, before that correction; masked without `annulus`.
+        ``abmag``, ``stmag``, ``mag_err``: of that rate, from PHOTFLAM and PHOTPLAM, without aperture correction;
+        masked where the rate is not positive or the image is not calibrated.
+        ``masked``: which part of the aperture is masked, 0 to 1, and adds nothing to the rate. ``dq``: all flags of the
+        pixels in the aperture, good ones included; 0 where there are none. Where all is masked, so is the rate.
+
+    Raises
+    ------
+    QueryError
+        A position or a radius makes no sense, or the file has no image.
+    FormatError
+        Exposure time, gain or unit cannot be told.
+    MissingExtraError
+        photutils is not installed.
+    HSTCloudError
+        As for `hst_cloud.cutouts`.
+
+    Warns
+    -----
+    HSTCloudWarning
+        Products were skipped; a position lies on none of the images; their WCSNAMEs differ, so that one position may
+        be two places.
+
+    Notes
+    -----
+    Requests: those of `hst_cloud.cutouts` of boxes around the apertures.
+
+    Examples
+    --------
+    >>> import hst_cloud as hst
+    >>> table = hst.photometry(files, "13h29m52.7s +47d11m43s", "0.2 arcsec")  # doctest: +SKIP
+    """
+    _photutils()
+    as_on_error(on_error)
+    places = [_on_sky(place) for place in boxes.as_centers(positions)]
+    ring = None if annulus is None else (_length(annulus[0], "annulus"), _length(annulus[1], "annulus"))
+    wide = _Apertures(radius=_length(r, "r"), annulus=ring)
+    known, bucket = as_products(products), as_store(store)
+    if good_bits != "default":
+        mask_of(np.zeros(1, np.int32), good_bits)  # raises before anything is sent
+    wanted = Wanted(
+        centers=tuple(places), size=(wide.size, wide.size), hdu="SCI", good_bits=good_bits, uncertainty=True, mask=True,
+        weight="exposure", wcs=True, link=as_link(), files=len(known),
+    )  # fmt: skip
+    memo = Memo()
+
+    def finish(product: Product, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+        return [
+            {"file": product.filename, "position": number, "ra": place.ra.deg, "dec": place.dec.deg} | row
+            for number, (place, outcome) in enumerate(zip(places, outcomes, strict=True))
+            if (row := _row(outcome, wanted, wide, memo)) is not None
+        ]
+
+    results = recalled(
+        known,
+        lambda product: lambda found: cuts(found, wanted, bucket.address(product.key)),
+        store=bucket,
+        index=as_index(index, bucket),
+        in_flight=in_flight,
+    )
+    measured = read_each(results, finish, total=len(known), on_error=on_error, progress=progress, stacklevel=3)
+    rows = [row for _, several in measured for row in several]
+    _warn(rows, places, len(known))
+    return _table(rows, {"r": str(r), "annulus": str(annulus), "time": "middle of the exposure, UTC, at the telescope"})
+
+
+def light_curves(table: QTable) -> dict[int, TimeSeries]:
+    """Return the light curve of each position in a table of photometry.
+
+    Parameters
+    ----------
+    table : QTable
+        As `hst_cloud.photometry` returns it, or a part of its rows: of one filter, say.
+
+    Returns
+    -------
+    dict of int to astropy.timeseries.TimeSeries
+        By the position's number, its rows in the order of time: the middles of exposures, UTC, at the telescope.
+
+    Raises
+    ------
+    QueryError
+        The table is none of photometry.
+
+    Notes
+    -----
+    Requests: none.
+
+    Examples
+    --------
+    >>> import hst_cloud as hst
+    >>> curve = hst.light_curves(table[table["filter"] == "F814W"])[0]  # doctest: +SKIP
+    """
+    if not {"time", "position", "rate"} <= set(table.colnames):
+        message = (
+            f"a table with {', '.join(table.colnames)} is none of hst_cloud.photometry: expected time, position, rate"
+        )
+        raise QueryError(message)
+    curves = {}
+    for number in sorted(set(table["position"].tolist())):
+        rows = table[table["position"] == number]
+        rows = rows[np.argsort(rows["time"])]
+        columns = {name: rows[name] for name in rows.colnames if name != "time"}
+        curves[number] = TimeSeries(time=rows["time"], data=columns, meta=dict(table.meta))
+    return curves
+
+
+# --- What is asked ---------------------------------------------------------------------------------------------------
+
+
+def _photutils() -> Any:
+    """Return the module of apertures."""
+    try:
+        from photutils import aperture  # noqa: PLC0415  # an extra, and slow to import
+    except ImportError as error:
+        message = "photometry needs photutils, which is not installed: pip install 'hst-cloud[photometry]'"
+        raise MissingExtraError(message) from error
+    return aperture
+
+
+def _on_sky(place: boxes.Center) -> SkyCoord:
+    if not isinstance(place, SkyCoord):
+        message = f"position {place} is a pixel, which is another place in every exposure: expected one on the sky"
+        raise QueryError(message)
+    return place.icrs
+
+
+def _length(value: RadiusLike, name: str) -> float | u.Quantity:
+    try:
+        length = u.Quantity(value)
+        number = float((length if length.unit in {u.pix, u.dimensionless_unscaled} else length.to(u.arcsec)).value)
+    except (TypeError, ValueError, u.UnitsError):
+        number = math.nan
+    if not 0 < number < math.inf:
+        message = f"{name}={value!r} is no radius: expected an angle such as '0.2 arcsec', or a number of pixels"
+        raise QueryError(message)
+    return number if length.unit in {u.pix, u.dimensionless_unscaled} else length
+
+
+def _warn(rows: Sequence[Mapping[str, Any]], places: Sequence[SkyCoord], files: int) -> None:
+    seen = {row["position"] for row in rows}
+    missing = [f"{n} ({place.to_string('hmsdms')})" for n, place in enumerate(places) if n not in seen]
+    if missing:
+        message = f"{len(missing)} of {len(places)} positions lie on none of {files} images: {', '.join(missing[:10])}"
+        warnings.warn(message, HSTCloudWarning, stacklevel=3)
+    mixed = mixed_solutions(row["wcsname"] for row in rows)
+    if mixed:
+        warnings.warn(mixed, HSTCloudWarning, stacklevel=3)
+
+
+# --- One position in one exposure ------------------------------------------------------------------------------------
+
+
+def _row(outcome: Outcome, wanted: Wanted, wide: _Apertures, memo: Memo) -> dict[str, Any] | None:
+    """Return what was measured; None where the position is off the image."""
+    if isinstance(outcome, OutsideImageError):
+        return None
+    if isinstance(outcome, HSTCloudError):
+        raise outcome
+    if not outcome.window.holds_center:
+        return None
+    image = ccddata_of(outcome, wanted, memo)
+    meta, (x, y) = image.meta, outcome.window.place
+    assert outcome.solution is not None  # it was wanted
+    area = area_correction(meta, outcome.solution, x, y)
+    scale = math.sqrt(pixel_area(outcome.solution, x, y)[0])
+    measured = _measured(image, outcome, wide, scale)
+    factor = rate_factor(meta, image.unit)
+    for name, times in (("rate", factor * area), ("rate_err", factor * area), ("sky", factor)):
+        measured[name] *= times
+    return {
+        **measured,
+        **_magnitudes(measured["rate"], measured["rate_err"], meta),
+        "time": _middle(meta), "exptime": float(meta.get("EXPTIME", math.nan)),
+        "instrument": str(meta.get("INSTRUME", "")), "detector": str(meta.get("DETECTOR", "")),
+        "filter": filter_of(meta), "hdu": meta["HDU"], "wcsname": str(meta.get("WCSNAME", "")),
+        "x": x, "y": y, "area": area,
+    }  # fmt: skip
+
+
+def _measured(image: CCDData, cut: Cut, wide: _Apertures, scale: float) -> dict[str, Any]:
+    """Return the sum within the aperture and what belongs to it, in the image's unit; NaN where there is none."""
+    apertures = _photutils()
+    x, y = (at - origin for at, origin in zip(cut.window.place, cut.window.origin, strict=True))
+    radius, *ring = (_pixels(value, scale) for value in (wide.radius, *(wide.annulus or ())))
+    aperture = apertures.CircularAperture((x, y), radius)
+    bad = ~np.isfinite(image.data) if image.mask is None else image.mask | ~np.isfinite(image.data)
+    error = None if image.uncertainty is None else image.uncertainty.array
+    (total,), errors = aperture.do_photometry(image.data, error=error, mask=bad)
+    covered = float(aperture.do_photometry(bad.astype(float))[0][0])
+    good = aperture.area - covered
+    sky, variance = 0.0, math.nan if error is None else float(errors[0]) ** 2
+    if ring:
+        sky, noise = _sky(image.data[_inside(apertures.CircularAnnulus((x, y), *ring), bad.shape) & ~bad])
+        variance += (good * noise) ** 2
+    nothing = good < 1e-6 * aperture.area
+    return {
+        "rate": math.nan if nothing else float(total) - sky * good,
+        "rate_err": math.nan if nothing else math.sqrt(variance),
+        "sky": sky if ring else math.nan,
+        "masked": min(1.0, covered / aperture.area),
+        "dq": _flags(cut, _inside(aperture, bad.shape, "exact")),
+    }
+
+
+def _pixels(value: float | u.Quantity, scale: float) -> float:
+    return float(value.to_value(u.arcsec)) / scale if isinstance(value, u.Quantity) else value
+
+
+def _inside(aperture: Any, shape: tuple[int, int], method: str = "center") -> NDArray[np.bool_]:
+    """Return which pixels an aperture has a part of, or the middle."""
+    return np.asarray(aperture.to_mask(method=method).to_image(shape) > 0)
+
+
+def _sky(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the sky of a pixel and its error; NaN where too few pixels tell it."""
+    if values.size < FEWEST:
+        return math.nan, math.nan
+    _, median, deviation = sigma_clipped_stats(values.astype(float), sigma=3.0)
+    # A median is less certain than a mean by pi / 2 in variance.
+    return float(median), float(deviation) * math.sqrt(math.pi / 2 / values.size)
+
+
+def _flags(cut: Cut, inside: NDArray[np.bool_]) -> int:
+    if "DQ" not in cut.planes:
+        return 0
+    there = cut.window.filled(np.ones(cut.planes["DQ"].shape, dtype=bool)) & inside
+    flags = cut.window.filled(cut.planes["DQ"], bits=True)[there]
+    return int(np.bitwise_or.reduce(flags.astype(np.int64) & 0xFFFF, initial=0))
+
+
+def _magnitudes(rate: float, error: float, meta: Mapping[str, Any]) -> dict[str, float]:
+    """Return magnitudes of a rate in electrons per second."""
+    flam, pivot = (meta.get(name) for name in ("PHOTFLAM", "PHOTPLAM"))
+    if not all(isinstance(value, int | float) and value > 0 for value in (rate, flam, pivot)):
+        return {"abmag": math.nan, "stmag": math.nan, "mag_err": math.nan}
+    assert flam is not None
+    assert pivot is not None
+    stmag = -2.5 * math.log10(rate * flam) - 21.10
+    return {
+        "stmag": stmag,
+        "abmag": stmag - 5 * math.log10(pivot) + 18.6921,
+        "mag_err": 2.5 / math.log(10) * error / rate,
+    }
+
+
+def _middle(meta: Mapping[str, Any]) -> float:
+    start, end = (meta.get(name) for name in ("EXPSTART", "EXPEND"))
+    if not isinstance(start, int | float) or not isinstance(end, int | float):
+        message = (
+            f"{meta.get('S3KEY')} has EXPSTART = {start!r}, EXPEND = {end!r}: expected days, for the time of its rows"
+        )
+        raise FormatError(message, key=meta.get("S3KEY"))
+    return (start + end) / 2
+
+
+def _table(rows: Sequence[Mapping[str, Any]], meta: dict[str, str]) -> QTable:
+    table = QTable(meta=meta)
+    table["time"] = Time(np.array([row["time"] for row in rows], dtype=float), format="mjd", scale="utc")
+    for name, (kind, unit) in _COLUMNS.items():
+        values: Any = np.array([row[name] for row in rows], dtype=kind)
+        if name in _MASKABLE:
+            values = Masked(values, mask=np.isnan(values))
+        table[name] = values if unit is None else values << unit
+    return table
