@@ -23,7 +23,7 @@ from hst_cloud.errors import FormatError, QueryError, TruncatedFileError
 from hst_cloud.fits.layout import HDUExtent, Layout
 from hst_cloud.fits.pixels import Image, image_of
 from hst_cloud.fits.structure import Cards
-from hst_cloud.science.solutions import solution_of, tables_named
+from hst_cloud.science.solutions import key_of, solution_of, tables_named
 from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
@@ -50,6 +50,8 @@ class Chip:
     """How its pixels are stored."""
     header: bytes
     """Its header's blocks."""
+    wcs_key: str = " "
+    """Which of its solutions: as `hst_cloud.science.solutions.key_of` takes it."""
     _solution: WCS | None = field(default=None, init=False)
     _linear: Linear | EllipsisType | None = field(default=..., init=False)
 
@@ -117,7 +119,7 @@ def title(extent: HDUExtent) -> str:
     return f"{extent.name},{extent.ver}"
 
 
-def chips_of(layout: Layout, held: Segments, hdu: HDULike) -> list[Chip]:
+def chips_of(layout: Layout, held: Segments, hdu: HDULike, wcs_key: str = " ") -> list[Chip]:
     """Return the two-dimensional images that `hdu` names, in the order of the file.
 
     Raises
@@ -128,7 +130,7 @@ def chips_of(layout: Layout, held: Segments, hdu: HDULike) -> list[Chip]:
     wanted = numbers_of(layout.hdus, hdu)
     chips = []
     for number in wanted:
-        chip = _chip(layout, held, number)
+        chip = _chip(layout, held, number, wcs_key)
         if chip is not None and len(chip.image.shape) == 2:
             chips.append(chip)
     if not chips:
@@ -217,12 +219,12 @@ def numbers_of(hdus: Sequence[HDUExtent], hdu: HDULike) -> list[int]:
     ]
 
 
-def _chip(layout: Layout, held: Segments, number: int) -> Chip | None:
+def _chip(layout: Layout, held: Segments, number: int, wcs_key: str = " ") -> Chip | None:
     extent = layout.hdus[number]
     header = held.find(*extent.header)
     assert header is not None  # a scan holds all headers
     image = image_of(header, extent)
-    return None if image is None else Chip(number, image, bytes(header))
+    return None if image is None else Chip(number, image, bytes(header), wcs_key)
 
 
 def _tables(chip: Chip, layout: Layout) -> list[HDUExtent]:
@@ -232,7 +234,12 @@ def _tables(chip: Chip, layout: Layout) -> list[HDUExtent]:
 
 def _solution(chip: Chip, layout: Layout, held: Segments) -> WCS:
     try:
-        return solution_of(chip.header, chip.shape, _tables(chip, layout), held)
+        key = " " if chip.wcs_key == " " else key_of(chip.header, chip.wcs_key)
+    except LookupError as error:
+        message = f"{title(chip.extent)} of {layout.key}: {error}"
+        raise QueryError(message, key=layout.key) from error
+    try:
+        return solution_of(chip.header, chip.shape, _tables(chip, layout), held, key)
     except _UNSOLVED as error:
         said = (str(error).splitlines() or [""])[0]
         message = f"{title(chip.extent)} of {layout.key} has no solution that astropy can read: {said}"

@@ -27,7 +27,7 @@ from hst_cloud.science.chips import HDULike, title
 from hst_cloud.science.cuts import Array, Cut, Outcome, Wanted, cuts, glimpse
 from hst_cloud.science.flags import BitFlags, default_good_bits, mask_of
 from hst_cloud.science.many import OnError, as_on_error, recalled
-from hst_cloud.science.provenance import keyword, meta_of, unit_of, values_of
+from hst_cloud.science.provenance import keyword, meta_of, mixed_solutions, unit_of, values_of
 from hst_cloud.science.solutions import part_of
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.link import as_link
@@ -55,6 +55,7 @@ def cutout(
     uncertainty: bool = True,
     mask: bool = True,
     wcs: bool = True,
+    wcs_key: str = " ",
     weight: Literal["exposure", "inverse variance"] = "exposure",
     store: StoreLike = None,
     index: IndexLike = True,
@@ -82,6 +83,9 @@ def cutout(
     wcs : bool, optional
         Whether to tell where the pixels lie on the sky, which takes most of the time where the bytes are near. Without
         it, errors and flags, and at a pixel, no header is read that lies behind the image's.
+    wcs_key : str, optional
+        Which solution, where a file has several: ``"A"`` to ``"Z"``, or a WCSNAME, in which ``*`` stands for anything
+        (``"*-GSC240"``). By default the primary one. Headerlets are not looked at.
     weight : {"exposure", "inverse variance"}, optional
         What WHT is in a drizzled product. The archive's own have exposure times (``final_wht_type`` EXP), and no
         keyword tells.
@@ -99,10 +103,11 @@ def cutout(
         file has none, as in raw files, whose ERR is zero everywhere.
         ``mask``: True where DQ has a bit that is not good, WHT is zero, or no pixel is. ``flags``: DQ as it is.
         ``weight``: WHT of a drizzled product; None elsewhere. It is an attribute of this object, not of its copies.
-        ``meta``: the keywords of the primary header and of the image, without those of its layout and its solution,
-        and S3KEY, S3ETAG, HDU (``SCI,1``), CUTOUT (the slice of the image in numpy's order, ``[y0:y1,x0:x1]``) and
-        CUTX0, CUTY0 (the image's pixel that is the first of the box). It is a `~astropy.io.fits.Header`; of pixels
-        alone, with neither `wcs`, `uncertainty` nor `mask` and at a pixel, a dict of the values.
+        ``meta``: the keywords of the primary header and of the image, without those of its layout and its solution
+        but for WCSNAME, its name; and S3KEY, S3ETAG, HDU (``SCI,1``), CUTOUT (the slice of the image in numpy's order,
+        ``[y0:y1,x0:x1]``) and CUTX0, CUTY0 (the image's pixel that is the first of the box). It is a
+        `~astropy.io.fits.Header`; of pixels alone, with neither `wcs`, `uncertainty` nor `mask` and at a pixel, a dict
+        of the values.
 
         What of the box lies outside the image is NaN in ``data`` (integers become floats), ``uncertainty`` and
         ``weight``, has all bits set in ``flags``, and is masked.
@@ -135,7 +140,16 @@ def cutout(
     """
     bucket = as_store(store)
     wanted = _wanted(
-        [boxes.as_center(center)], size, hdu, good_bits, weight, uncertainty=uncertainty, mask=mask, wcs=wcs, files=1
+        [boxes.as_center(center)],
+        size,
+        hdu,
+        good_bits,
+        weight,
+        uncertainty=uncertainty,
+        mask=mask,
+        wcs=wcs,
+        wcs_key=wcs_key,
+        files=1,
     )
     known = placed(as_product(product))
     address = bucket.address(known.key)
@@ -161,6 +175,7 @@ def cutouts(
     uncertainty: bool = True,
     mask: bool = True,
     wcs: bool = True,
+    wcs_key: str = " ",
     weight: Literal["exposure", "inverse variance"] = "exposure",
     store: StoreLike = None,
     index: IndexLike = True,
@@ -176,7 +191,7 @@ def cutouts(
         A table of products, or a list of what names one each.
     centers : SkyCoord, str, (x, y) or iterable of these
         One position or several; a SkyCoord may hold an array of them.
-    size, hdu, good_bits, uncertainty, mask, wcs, weight, store, index
+    size, hdu, good_bits, uncertainty, mask, wcs, wcs_key, weight, store, index
         As in `cutout`.
     in_flight : int, optional
         Requests in flight at a time.
@@ -199,7 +214,8 @@ def cutouts(
     Warns
     -----
     HSTCloudWarning
-        Some were skipped; the message lists them.
+        Some were skipped; the message lists them. Or the images are placed on the sky by solutions of different kinds
+        (WCSNAME): fitted to a catalog or not.
 
     Notes
     -----
@@ -223,6 +239,7 @@ def cutouts(
         uncertainty=uncertainty,
         mask=mask,
         wcs=wcs,
+        wcs_key=wcs_key,
         files=len(known),
     )
     if on_error == "raise":
@@ -255,9 +272,8 @@ def cutouts(
                     trouble.append(f"{product.filename or f'product {number}'}: {outcome}")
             if progress is not None:
                 progress(Progress(what="products", done=number + 1, total=len(known)))
-    if trouble:
-        message = f"{len(trouble)} cutouts were skipped:\n" + "\n".join(trouble)
-        warnings.warn(message, HSTCloudWarning, stacklevel=2)
+    for note in _notes(trouble, found, wanted):
+        warnings.warn(note, HSTCloudWarning, stacklevel=2)
     return found
 
 
@@ -271,6 +287,7 @@ def _wanted(
     uncertainty: bool,
     mask: bool,
     wcs: bool,
+    wcs_key: str,
     files: int,
 ) -> Wanted:
     if weight not in {"exposure", "inverse variance"}:
@@ -287,9 +304,18 @@ def _wanted(
         mask=mask,
         weight=weight,
         wcs=wcs,
+        wcs_key=wcs_key,
         link=as_link(),
         files=files,
     )
+
+
+def _notes(trouble: Sequence[str], found: Sequence[CCDData], wanted: Wanted) -> list[str]:
+    """Return what to warn of: cutouts that were skipped, and solutions that differ."""
+    notes = ["\n".join([f"{len(trouble)} cutouts were skipped:", *trouble])] if trouble else []
+    if wanted.wcs and boxes.needs_sky(wanted.centers, wanted.size):
+        notes += mixed_solutions(str(cut.meta.get("WCSNAME", "")) for cut in found)
+    return notes
 
 
 def _glimpses(store: Store, wanted: Wanted) -> Anew | None:
@@ -331,6 +357,8 @@ def ccddata_of(cut: Cut, wanted: Wanted, memo: Memo) -> CCDData:
         uncertainty=_uncertainty(planes, filled, unit, wanted),
     )
     made.weight = filled.get("WHT")
+    if wanted.wcs_key != " " and cut.solution is not None:
+        made.meta["WCSNAME"] = cut.solution.wcs.name
     return made
 
 

@@ -42,6 +42,8 @@ class Wanted:
     mask: bool
     weight: Literal["exposure", "inverse variance"]
     wcs: bool
+    wcs_key: str = " "
+    """Which solution: a key or a name, a blank for the primary one."""
     link: Link
     """What the requests are arranged for."""
     files: int
@@ -91,7 +93,7 @@ def cuts(found: Scan, wanted: Wanted, address: str) -> Plan[ByteRange, Piece, li
     Round trips: one; one more where the tables of distortion are not held and a position is on the sky.
     """
     layout, held = found.layout, found.segments
-    chips = chips_of(layout, held, wanted.hdu)
+    chips = chips_of(layout, held, wanted.hdu, wanted.wcs_key)
     sky = boxes.needs_sky(wanted.centers, wanted.size)
     tables = tables_of(chips, layout) if wanted.wcs or sky else []
     if sky:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from astropy import units as u
@@ -31,6 +32,34 @@ _OF_THE_WHOLE = re.compile(
     rb"|WCSNAME[A-Z]|[AB]P?_(?:ORDER|DMAX|\d_\d)|CPDIS\d|CPERR\d|DP\d|D2IM\d|D2IMDIS\d|D2IMERR\d|AXISCORR"
     rb"|LT[VM]\d(?:_\d)?|COMMENT|HISTORY|"
 )
+
+
+_IDC = re.compile(r"IDC_[a-z0-9]+-?", re.IGNORECASE)
+_FIT = re.compile(r"FIT_[A-Z]+_")
+_VERSION = re.compile(r"-\d+$")
+
+
+def mixed_solutions(names: Iterable[str]) -> list[str]:
+    """Return a warning where images lie on the sky by solutions of different kinds; nothing if all agree.
+
+    Parameters
+    ----------
+    names : iterable of str
+        WCSNAME of each image: ``IDC_4bb1536cj-FIT_REL_GAIAeDR3`` is made of the distortion model and of what the
+        pointing was corrected with: nothing, a catalog of guide stars (a priori: ``GSC240``, ``HSC30``) or a fit to a
+        catalog (a posteriori). Distortion models differ between instruments, and the ways of fitting do not change
+        what was fitted to; the rest must agree. Source: DrizzlePac documentation, "Astrometry", names of solutions.
+    """
+    each = Counter(names)
+    kinds = {_VERSION.sub("", _FIT.sub("FIT_", _IDC.sub("", name))) for name in each}
+    if len(kinds) < 2:
+        return []
+    said = ", ".join(f"{name or '(none)'} ({count})" for name, count in each.items())
+    message = (
+        "images are placed on the sky by different kinds of solution, which may be off by some tenths of an arcsecond "
+        f"against each other: {said}. wcs_key= selects one that all have, such as wcs_key='*-GSC240'."
+    )
+    return [message]
 
 
 def keyword(headers: Sequence[bytes], name: str) -> bool | float | str | None:
@@ -83,24 +112,6 @@ def values_of(
         return meta_of(layout, chip, window, headers)
     kept = {name: value for name, value in values.items() if _holds(name.encode())}
     return kept | {name: value for name, (value, *_) in _origin(layout, chip, window).items()}
-
-
-def mixed_solutions(names: Iterable[str]) -> str | None:
-    """Return what is to be said of images whose solutions are of different kinds; None if they are of one.
-
-    Parameters
-    ----------
-    names : iterable of str
-        Keywords WCSNAME: what comes before the first hyphen is the distortion, of each detector another; behind it is
-        what the image was aligned to, such as ``FIT_REL_GAIAeDR3``, or nothing.
-    """
-    kinds = sorted({name.partition("-")[2] or name for name in names if name})
-    if len(kinds) < 2:
-        return None
-    return (
-        f"the images have solutions of different kinds, WCSNAME {', '.join(kinds)}: the same position may be places "
-        "apart by some tenths of an arcsecond. Take images of one kind."
-    )
 
 
 def _origin(layout: Layout, chip: Chip, window: Window) -> dict[str, tuple[str | int, ...]]:

@@ -11,9 +11,11 @@ Correction in HST FITS Files".
 from __future__ import annotations
 
 import re
+import string
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from fnmatch import fnmatchcase
 
 import numpy as np
 from astropy.io import fits
@@ -24,7 +26,7 @@ from hst_cloud.fits.pixels import box_array, image_of
 from hst_cloud.fits.structure import CARD, Cards, HDUExtent, number
 from hst_cloud.store.segments import Segments
 
-__all__ = ["part_of", "solution_of", "tables_named"]
+__all__ = ["key_of", "part_of", "solution_of", "solutions_named", "tables_named"]
 
 # DP1 = 'EXTVER: 1.0': the table that corrects axis 1. Source: FITS WCS paper IV, draft, record-valued keywords.
 _TABLE = re.compile(rb"(DP|D2IM)[12] *= *'EXTVER: *(\d+)")
@@ -43,6 +45,7 @@ _SOLVES = re.compile(
 _DISTORTS = re.compile(rb"[AB]_(?:ORDER|\d_\d)|DP[12]|CPDIS[12]|CPERR[12]|D2IM(?:DIS|ERR)?[12]")
 _POWERS = re.compile(rb"([AB])_(\d)_(\d)")
 _LOOKUP = re.compile(rb"= *'LOOKUP *' *(?:/.*)?", re.IGNORECASE)
+_KEYS = (" ", *string.ascii_uppercase)
 _ERRORS = (b"CPERR1", b"CPERR2", b"D2IMERR1", b"D2IMERR2")
 _LOOKUPS = (
     ("cpdis1", b"CPDIS1", b"DP1", 1), ("cpdis2", b"CPDIS2", b"DP2", 2),
@@ -65,8 +68,39 @@ def tables_named(header: bytes) -> set[tuple[str, int]]:
     return wanted
 
 
-def solution_of(header: bytes, shape: tuple[int, int], tables: Sequence[HDUExtent], held: Segments) -> WCS:
-    """Return where the pixels of an image lie: astropy's ``WCS(header, hdulist)``.
+def solutions_named(header: bytes) -> dict[str, str]:
+    """Return the solutions that a header has: key (a blank for the primary one) to name, WCSNAME.
+
+    Source: FITS WCS paper I, Greisen & Calabretta 2002, A&A 395, 1061, sec. 2.1.2: a letter behind every keyword.
+    """
+    cards = Cards(header)
+    return {key: cards.text(f"WCSNAME{key}".rstrip()) for key in _KEYS if f"CTYPE1{key}".rstrip() in cards}
+
+
+def key_of(header: bytes, wanted: str) -> str:
+    """Return the key of the solution that `wanted` names: by its key, by its name, or by a pattern that has ``*``.
+
+    Raises
+    ------
+    LookupError
+        There is none, or a pattern fits several names; the message lists all.
+    """
+    named = solutions_named(header)
+    if wanted in _KEYS:
+        keys = [wanted] if wanted in named else []
+    else:  # the primary one comes first, and stands for those that repeat its name
+        keys = [key for key, name in named.items() if name and fnmatchcase(name.upper(), wanted.upper())]
+    if len({named[key] for key in keys}) == 1:
+        return keys[0]
+    there = ", ".join(f"{key.strip() or 'primary'}: {name or '(no name)'}" for key, name in named.items())
+    message = f"{'several solutions fit' if keys else 'there is no solution'} wcs_key={wanted!r}; it has "
+    raise LookupError(message + (there or "none"))
+
+
+def solution_of(
+    header: bytes, shape: tuple[int, int], tables: Sequence[HDUExtent], held: Segments, key: str = " "
+) -> WCS:
+    """Return where the pixels of an image lie: astropy's ``WCS(header, hdulist, key=key)``.
 
     Parameters
     ----------
@@ -78,6 +112,9 @@ def solution_of(header: bytes, shape: tuple[int, int], tables: Sequence[HDUExten
         The tables of `tables_named`, as far as the file has them.
     held : Segments
         What is in memory: the tables, with their headers.
+    key : str, optional
+        Which solution: a blank for the primary one, or a letter. An alternate one becomes the primary one of what is
+        returned, so that nothing that is made of it depends on the letter.
 
     Raises
     ------
@@ -86,10 +123,12 @@ def solution_of(header: bytes, shape: tuple[int, int], tables: Sequence[HDUExten
     """
     cards = list(_solving(header))
     try:
+        _must(key == " ")
         solution = _assembled(cards, tables, held)
         solution.array_shape = shape
     except _OtherFormError:
-        solution = _by_astropy(cards, shape, tables, held)
+        solution = _by_astropy(cards, shape, tables, held, key)
+        solution.wcs.alt = " "
     solution.wcs.fix()  # dates and spellings are mended without a warning for each
     solution.wcs.set()
     return solution
@@ -125,7 +164,11 @@ def _solving(header: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _by_astropy(
-    cards: Sequence[tuple[bytes, bytes]], shape: tuple[int, int], tables: Sequence[HDUExtent], held: Segments
+    cards: Sequence[tuple[bytes, bytes]],
+    shape: tuple[int, int],
+    tables: Sequence[HDUExtent],
+    held: Segments,
+    key: str,
 ) -> WCS:
     hdus = fits.HDUList([fits.PrimaryHDU()])
     for extent in tables:
@@ -138,7 +181,7 @@ def _by_astropy(
     with warnings.catch_warnings() if "AXISCORR" in header else nullcontext():
         if "AXISCORR" in header:  # astropy warns of this form, which nobody but the archive can change
             warnings.simplefilter("ignore", AstropyDeprecationWarning)
-        return WCS(header, hdus, fix=False)
+        return WCS(header, hdus, fix=False, key=key)
 
 
 # --- The form that the pipelines write -------------------------------------------------------------------------------

@@ -254,13 +254,17 @@ def solution_cards(exposure: Exposure, number: int, scale: int, *, tables: bool 
 
 
 def alternate_cards(exposure: Exposure, number: int, scale: int, key: str) -> list[str]:
-    """Return the cards of an alternate, linear solution: what the telescope said before it was fitted to stars."""
+    """Return the cards of an alternate solution: what the telescope said before it was fitted to stars.
+
+    ``O`` is linear; the others share the distortion of the primary one, as in WFC3's idv404axq_flc.fits.
+    """
     linear = solution(exposure, number, scale)
     # guide stars were off by a few tenths of an arcsecond before Gaia; every letter a little less
     off = 0.3 / (1 + "OABCDEFG".index(key)) / 3600
     linear |= {"CRVAL1": linear["CRVAL1"] + off, "CRVAL2": linear["CRVAL2"] - off}
     names = {"O": "OPUS", "A": "IDC_demo1536", "B": "IDC_demo1536-GSC240"}
-    return [card(f"WCSNAME{key}", names.get(key, f"IDC_demo1536-{key}")), *linear_cards(linear, "TAN", key)]
+    name, form = names.get(key, f"IDC_demo1536-{key}"), "TAN" if key == "O" else "TAN-SIP"
+    return [card(f"WCSNAME{key}", name), *linear_cards(linear, form, key)]
 
 
 def distortion_parts(scale: int, order: Iterable[tuple[str, int]], *, chipcard: bool) -> dict[tuple[str, int], bytes]:
