@@ -86,6 +86,7 @@ def photometry(
     *,
     annulus: tuple[RadiusLike, RadiusLike] | None = None,
     good_bits: BitFlags | Literal["default"] = "default",
+    wcs_key: str = " ",
     store: StoreLike = None,
     index: IndexLike = True,
     in_flight: int = S3.in_flight,
@@ -105,8 +106,8 @@ def photometry(
     annulus : (inner, outer), optional
         Radii of a ring, as `r`, whose median after clipping at three standard deviations is the local sky. By default
         no sky is subtracted, of exposures neither their MDRIZSKY.
-    good_bits : int, str, list of int or None, optional
-        Bits of DQ that a good pixel may have, as for `hst_cloud.cutout`.
+    good_bits, wcs_key : optional
+        Bits of DQ that a good pixel may have, and which solution tells where it lies, as for `hst_cloud.cutout`.
     store, index
         As for `hst_cloud.open`.
     in_flight : int, optional
@@ -169,7 +170,7 @@ def photometry(
         mask_of(np.zeros(1, np.int32), good_bits)  # raises before anything is sent
     wanted = Wanted(
         centers=tuple(places), size=(wide.size, wide.size), hdu="SCI", good_bits=good_bits, uncertainty=True, mask=True,
-        weight="exposure", wcs=True, link=as_link(), files=len(known),
+        weight="exposure", wcs=True, wcs_key=wcs_key, link=as_link(), files=len(known),
     )  # fmt: skip
     memo = Memo()
 
@@ -272,8 +273,7 @@ def _warn(rows: Sequence[Mapping[str, Any]], places: Sequence[SkyCoord], files: 
     if missing:
         message = f"{len(missing)} of {len(places)} positions lie on none of {files} images: {', '.join(missing[:10])}"
         warnings.warn(message, HSTCloudWarning, stacklevel=3)
-    mixed = mixed_solutions(row["wcsname"] for row in rows)
-    if mixed:
+    for mixed in mixed_solutions(row["wcsname"] for row in rows):
         warnings.warn(mixed, HSTCloudWarning, stacklevel=3)
 
 

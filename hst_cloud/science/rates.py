@@ -78,28 +78,28 @@ def pixel_area(solution: WCS, x: NDArray[np.float64] | float, y: NDArray[np.floa
 def reference_area(meta: Mapping[str, Any], solution: WCS) -> float:
     """Return the area, square arcseconds, of the pixel for which counts and sensitivity hold.
 
-    That of IDCSCALE where pixels are distorted, without that keyword the reference pixel's; else the pixels' own.
+    That of IDCSCALE; without that keyword, and in drizzled images, that of the image's own reference pixel.
     """
     scale = meta.get("IDCSCALE")
-    if _distorted(solution) and isinstance(scale, int | float) and scale > 0:
+    if not _drizzled(meta) and isinstance(scale, int | float) and scale > 0:
         return float(scale) ** 2
     return _linear_area(solution)
 
 
 def area_correction(meta: Mapping[str, Any], solution: WCS, x: float, y: float) -> float:
     """Return what a star's counts at a pixel (x, y), zero-based, are multiplied by: 1 in drizzled images."""
-    if not _distorted(solution):
+    if _drizzled(meta):
         return 1.0
     return float(pixel_area(solution, x, y)[0]) / reference_area(meta, solution)
 
 
-def sky_of(meta: Mapping[str, Any], solution: WCS) -> float:
+def sky_of(meta: Mapping[str, Any]) -> float:
     """Return the sky that AstroDrizzle found in an exposure, in the unit of its pixels: MDRIZSKY, or 0.
 
     Drizzled images carry the keyword of their first input, and have no sky any more.
     """
     sky = meta.get("MDRIZSKY")
-    return float(sky) if _distorted(solution) and isinstance(sky, int | float) else 0.0
+    return float(sky) if isinstance(sky, int | float) and not _drizzled(meta) else 0.0
 
 
 def filter_of(meta: Mapping[str, Any]) -> str:
@@ -108,8 +108,8 @@ def filter_of(meta: Mapping[str, Any]) -> str:
     return ";".join(name for name in names if name and not name.startswith(("CLEAR", "N/A")))
 
 
-def _distorted(solution: WCS) -> bool:
-    return solution.sip is not None or solution.cpdis1 is not None
+def _drizzled(meta: Mapping[str, Any]) -> bool:
+    return "NDRIZIM" in meta  # the number of inputs: AstroDrizzle writes it into the primary header of its products
 
 
 def _linear_area(solution: WCS) -> float:

@@ -1,0 +1,363 @@
+"""Mosaics: many exposures on one grid, from the pixels of each that fall on it and no others.
+
+Every input becomes a surface brightness, electrons per second and square arcsecond, is averaged on the grid with its
+weight, and is turned into electrons per second of the grid's pixels at the end. That conserves flux, and corrects
+exposures for the areas of their pixels (`hst_cloud.science.rates`): their flat field has made of counts what they would
+be in pixels of one area, so that nothing else is needed.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.nddata import CCDData, StdDevUncertainty
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from hst_cloud.archive.inputs import ProductsLike, as_products
+from hst_cloud.errors import HSTCloudError, HSTCloudWarning, MissingExtraError, OutsideImageError, QueryError
+from hst_cloud.fits.index import IndexLike, as_index
+from hst_cloud.fits.keywords import Memo
+from hst_cloud.fits.predict import suffix_of
+from hst_cloud.science import boxes
+from hst_cloud.science.cutouts import SizeLike, ccddata_of
+from hst_cloud.science.cuts import Cut, Outcome, Wanted
+from hst_cloud.science.flags import BitFlags, mask_of
+from hst_cloud.science.many import OnError, as_on_error, read_each, recalled
+from hst_cloud.science.overlaps import Field, overlaps
+from hst_cloud.science.provenance import mixed_solutions
+from hst_cloud.science.rates import filter_of, pixel_area, rate_factor, reference_area, sky_of
+from hst_cloud.store.adapters import StoreLike, as_store
+from hst_cloud.store.link import as_link
+from hst_cloud.values import Product, Progress
+
+__all__ = ["mosaic"]
+
+Array: TypeAlias = NDArray[np.float64]
+
+IN_FLIGHT = 16
+"""Requests in flight: files that are read ahead of the one that is resampled are held in memory, half as many again."""
+
+HALF = 0.5
+"""What part of an output pixel, weighted by the kernel, an input must cover with good pixels to count there."""
+
+_RAMPS = ("raw", "ima", "spt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Input:
+    """What one chip adds."""
+
+    planes: Array
+    """Weighted brightness, weight, weighted variance by area, and where it is good: shape (4, y, x)."""
+    solution: WCS
+    """Where its pixels lie."""
+    scale: float
+    """Side of the pixel that its counts hold for, arcsec."""
+    meta: dict[str, Any]
+    """Its keywords."""
+    has_error: bool
+
+
+@dataclass(slots=True)
+class _Canvas:
+    """The grid, and the sums of what was put on it."""
+
+    grid: WCS
+    sums: Array = field(init=False)
+    """Of brightness, weight and variance: shape (3, y, x)."""
+
+    def __post_init__(self) -> None:
+        self.sums = np.zeros((3, *self.grid.array_shape))
+
+    def add(self, one: _Input) -> bool:
+        """Resample an input and add it; tell whether it had a good pixel there."""
+        from reproject import reproject_adaptive  # noqa: PLC0415  # an extra, and slow to import
+
+        box = self._box(one)
+        if box is None:
+            return False
+        shape = tuple(part.stop - part.start for part in box)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of positions beyond the input, where its polynomials mean nothing
+            *planes, covered = reproject_adaptive(
+                (one.planes, one.solution), self.grid[box], shape_out=(4, *shape), kernel="gaussian",
+                boundary_mode="constant", conserve_flux=False, roundtrip_coords=False, return_footprint=False,
+            )  # fmt: skip
+        there = covered >= HALF  # False where it is NaN
+        for total, plane in zip(self.sums, planes, strict=True):
+            total[box][there] += plane[there]
+        return bool(there.any())
+
+    def _box(self, one: _Input) -> tuple[slice, slice] | None:
+        """Return the rows and columns of the grid that an input may reach."""
+        rows, columns = one.planes.shape[1:]
+        x, y = np.meshgrid(np.linspace(0, columns - 1, 9), np.linspace(0, rows - 1, 9))
+        places = self.grid.wcs_world2pix(*one.solution.all_pix2world(x.ravel(), y.ravel(), 0), 0)
+        parts = [
+            slice(max(0, math.floor(at.min()) - 2), min(length, math.ceil(at.max()) + 3))
+            for at, length in zip(places, reversed(self.grid.array_shape), strict=True)
+        ]
+        return None if any(part.stop <= part.start for part in parts) else (parts[1], parts[0])
+
+
+def mosaic(
+    products: ProductsLike,
+    center: SkyCoord | str,
+    size: SizeLike,
+    *,
+    scale: u.Quantity | str | None = None,
+    good_bits: BitFlags | Literal["default"] = "default",
+    subtract_sky: bool = True,
+    wcs_key: str = " ",
+    store: StoreLike = None,
+    index: IndexLike = True,
+    in_flight: int = IN_FLIGHT,
+    on_error: OnError = "raise",
+    progress: Callable[[Progress], None] | None = None,
+) -> CCDData:
+    """Combine a part of the sky from many images, reading only the pixels that fall into it.
+
+    It is a quick look that is right: flux is conserved, but neither are the images aligned beyond what their solutions
+    say, nor cosmic rays found that DQ does not flag. For the last word, drizzle.
+
+    Parameters
+    ----------
+    products : Table, iterable, or anything that `hst_cloud.cutout` takes
+        Images of one detector and filter: flt, flc, crj, drz, drc and their like; of a file every chip.
+    center : SkyCoord or str
+        The middle, on the sky.
+    size : Quantity, str or pair of these
+        Side of the mosaic, or its sides along y (declination) and x: angles.
+    scale : Quantity or str, optional
+        Side of its pixels. By default that of the first image that shows the place: of an exposure the detector's, as
+        drizzling has it (IDCSCALE), of a drizzled image its own.
+    good_bits : int, str, list of int or None, optional
+        Bits of DQ that a good pixel may have, as for `hst_cloud.cutout`; others are left out.
+    subtract_sky : bool, optional
+        Whether exposures lose the sky that AstroDrizzle found in them, where they have keyword MDRIZSKY. Drizzled
+        images have lost theirs.
+    wcs_key : str, optional
+        Which solution, as for `hst_cloud.cutout`.
+    store, index
+        As for `hst_cloud.open`.
+    in_flight : int, optional
+        Requests in flight at a time. Half as many again is the number of files that memory may have to hold.
+    on_error : {"raise", "skip"}, optional
+        With ``"skip"``, a broken product is left out, and one warning at the end lists them.
+    progress : callable, optional
+        Given a `~hst_cloud.values.Progress` for each file.
+
+    Returns
+    -------
+    astropy.nddata.CCDData
+        ``data``: electrons per second and pixel, the mean of the inputs with their weights, resampled by
+        `reproject.reproject_adaptive` (Gaussian kernel); NaN where there is no good pixel, and ``mask`` True.
+        ``wcs``: gnomonic, north up, east left, ICRS. ``weight``: seconds: of an exposure EXPTIME where it is good, of a
+        drizzled image WHT, which is exposure time in the archive's own. It is an attribute of this object, not of its
+        copies.
+        ``uncertainty``: standard deviation from ERR, or None if an input has none, as drizzled ones. It is shared out
+        over the grid's pixels as flux is, so that the error of a sum over many is right; neighbors are correlated, and
+        a pixel's own noise is less.
+        ``meta``: INSTRUME, DETECTOR, FILTER, PHOTFLAM, PHOTPLAM (of the first input), ``inputs`` (a dict for each chip:
+        file, hdu, etag, wcsname, exptime, sky) and ``weights``.
+
+    Raises
+    ------
+    QueryError
+        Center, size or scale make no sense, the images are of several detectors or filters, or they are ramps.
+    OutsideImageError
+        No image shows the place.
+    MissingExtraError
+        reproject is not installed.
+    FormatError
+        Exposure time, gain or unit cannot be told.
+    HSTCloudError
+        As for `hst_cloud.cutouts`.
+
+    Warns
+    -----
+    HSTCloudWarning
+        Products were skipped; or the images have solutions of different kinds (WCSNAME), so that stars may be double.
+
+    Notes
+    -----
+    Requests: those of `hst_cloud.cutouts` of one box; of a file with two chips that both show the place, the pixels of
+    both in the same round trip. ``hst_cloud.estimate(products, "cutouts", centers=center, size=size)`` tells them for
+    one chip. Memory: the mosaic in 4 planes, and the pixels of the files that are being read.
+
+    Examples
+    --------
+    >>> import hst_cloud as hst
+    >>> image = hst.mosaic(files, "13h29m52.7s +47d11m43s", "30 arcsec")  # doctest: +SKIP
+    """
+    _needs_reproject()
+    as_on_error(on_error)
+    where, step = _field(center, size), _scale(scale)
+    known, bucket = as_products(products), as_store(store)
+    _no_ramps(known)
+    if good_bits != "default":
+        mask_of(np.zeros(1, np.int32), good_bits)  # raises before anything is sent
+    wanted = Wanted(
+        centers=(), size=where.size, hdu="SCI", good_bits=good_bits, uncertainty=True, mask=True, weight="exposure",
+        wcs=True, wcs_key=wcs_key, link=as_link(), files=len(known),
+    )  # fmt: skip
+    memo = Memo()
+
+    def finish(product: Product, outcomes: Sequence[Outcome]) -> list[_Input]:
+        return [_input(product, cut, wanted, memo, subtract_sky=subtract_sky) for cut in _cuts(outcomes)]
+
+    results = recalled(
+        known,
+        lambda product: lambda found: overlaps(found, wanted, where, bucket.address(product.key)),
+        store=bucket,
+        index=as_index(index, bucket),
+        in_flight=in_flight,
+    )
+    canvas: _Canvas | None = None
+    used: list[_Input] = []
+    for _, inputs in read_each(results, finish, total=len(known), on_error=on_error, progress=progress, stacklevel=3):
+        for one in inputs:
+            canvas = canvas or _Canvas(where.grid(step or one.scale))
+            _alike([*used[:1], one])
+            if canvas.add(one):
+                used.append(_light(one))
+    if canvas is None or not used:
+        message = f"none of {len(known)} images has a good pixel within {size} of {where.center.to_string('hmsdms')}"
+        raise OutsideImageError(message)
+    for note in mixed_solutions(one.meta["wcsname"] for one in used):
+        warnings.warn(note, HSTCloudWarning, stacklevel=2)
+    return _ccddata(canvas, used)
+
+
+# --- What is asked ---------------------------------------------------------------------------------------------------
+
+
+def _needs_reproject() -> None:
+    try:
+        import reproject  # noqa: F401, PLC0415  # an extra, and slow to import
+    except ImportError as error:
+        message = "a mosaic needs reproject, which is not installed: pip install 'hst-cloud[mosaic]'"
+        raise MissingExtraError(message) from error
+
+
+def _field(center: SkyCoord | str, size: SizeLike) -> Field:
+    place, (high, wide) = boxes.as_center(center), boxes.as_extent(size)
+    if not isinstance(place, SkyCoord) or not isinstance(high, u.Quantity) or not isinstance(wide, u.Quantity):
+        message = f"center={center!r}, size={size!r}: expected a position on the sky and angles, such as '30 arcsec'"
+        raise QueryError(message)
+    return Field(center=place.icrs, size=(high, wide))
+
+
+def _scale(scale: u.Quantity | str | None) -> float | None:
+    if scale is None:
+        return None
+    side, _ = boxes.as_extent(scale)
+    if not isinstance(side, u.Quantity):
+        message = f"scale={scale!r} is no angle: expected the side of a pixel, such as '0.05 arcsec'"
+        raise QueryError(message)
+    return float(side.to_value(u.arcsec))
+
+
+def _no_ramps(products: Sequence[Product]) -> None:
+    wrong = [product.filename for product in products if suffix_of(product.key) in _RAMPS]
+    if wrong:
+        message = (
+            f"{', '.join(wrong[:5])}: neither raw files nor single reads of a ramp can be combined; give flt or flc"
+        )
+        raise QueryError(message)
+
+
+# --- One input -------------------------------------------------------------------------------------------------------
+
+
+def _cuts(outcomes: Sequence[Outcome]) -> list[Cut]:
+    for outcome in outcomes:
+        if isinstance(outcome, HSTCloudError):
+            raise outcome
+    return [outcome for outcome in outcomes if isinstance(outcome, Cut)]
+
+
+def _input(product: Product, cut: Cut, wanted: Wanted, memo: Memo, *, subtract_sky: bool) -> _Input:
+    image, (rows, columns) = ccddata_of(cut, wanted, memo), cut.window.shape
+    factor, area = rate_factor(image.meta, image.unit), reference_area(image.meta, image.wcs)
+    sky = sky_of(image.meta) if subtract_sky else 0.0
+    bad = ~np.isfinite(image.data)
+    if image.mask is not None:
+        bad |= image.mask
+    seconds = float(image.meta["EXPTIME"]) if image.weight is None else image.weight
+    planes = np.zeros((4, rows, columns))
+    good = planes[3]
+    good[~bad] = 1.0
+    planes[1] = good * seconds
+    planes[0] = np.where(bad, 0.0, (image.data - sky) * planes[1]) * (factor / area)
+    if image.uncertainty is not None:
+        # Of a pixel's flux, error times area over `area`, by square arcsecond.
+        middle = float(pixel_area(image.wcs, (columns - 1) / 2, (rows - 1) / 2)[0])
+        planes[2] = np.where(bad, 0.0, image.uncertainty.array * planes[1]) ** 2 * (factor**2 * middle / area**2)
+    told = {name: image.meta.get(name) for name in ("INSTRUME", "DETECTOR", "PHOTFLAM", "PHOTPLAM")}
+    return _Input(
+        planes=planes,
+        solution=image.wcs,
+        scale=math.sqrt(area),
+        has_error=image.uncertainty is not None,
+        meta=told
+        | {
+            "FILTER": filter_of(image.meta), "file": product.filename, "hdu": image.meta["HDU"],
+            "etag": image.meta["S3ETAG"], "wcsname": str(image.meta.get("WCSNAME", "")),
+            "exptime": float(image.meta["EXPTIME"]), "sky": sky,
+        },
+    )  # fmt: skip
+
+
+def _light(one: _Input) -> _Input:
+    """Return an input without its pixels."""
+    return _Input(
+        planes=one.planes[:, :0], solution=one.solution, scale=one.scale, meta=one.meta, has_error=one.has_error
+    )
+
+
+def _alike(inputs: Sequence[_Input]) -> None:
+    """Raise a `QueryError` unless rates of these inputs mean the same."""
+    kinds = [tuple(one.meta[name] for name in ("INSTRUME", "DETECTOR", "FILTER")) for one in inputs]
+    if kinds[0] != kinds[-1]:
+        first, last = (
+            f"{one.meta['file']} ({' '.join(map(str, kind))})" for one, kind in zip(inputs, kinds, strict=True)
+        )
+        message = (
+            f"{first} and {last} count electrons of different light: a mosaic is of one detector and filter. "
+            "Select the products, or make one of each."
+        )
+        raise QueryError(message)
+
+
+# --- The result ------------------------------------------------------------------------------------------------------
+
+
+def _ccddata(canvas: _Canvas, used: Sequence[_Input]) -> CCDData:
+    brightness, weight, variance = canvas.sums
+    empty = weight <= 0
+    area = float(abs(np.linalg.det(canvas.grid.pixel_scale_matrix))) * 3600**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        data = brightness / weight * area
+        error = np.sqrt(variance * area) / weight
+    data[empty] = error[empty] = np.nan
+    told = {name: used[0].meta[name] for name in ("INSTRUME", "DETECTOR", "FILTER", "PHOTFLAM", "PHOTPLAM")}
+    inputs = [{name: value for name, value in one.meta.items() if name not in told} for one in used]
+    made = CCDData(
+        data,
+        unit=u.electron / u.s,
+        wcs=canvas.grid,
+        mask=empty,
+        uncertainty=StdDevUncertainty(error) if all(one.has_error for one in used) else None,
+        meta=told | {"inputs": inputs, "weights": "exposure time in seconds (EXPTIME; WHT of drizzled images)"},
+    )
+    made.weight = weight
+    return made
