@@ -9,34 +9,29 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from astropy.nddata import CCDData
-from astropy.stats import sigma_clipped_stats
 from astropy.table import QTable
 from astropy.time import Time
-from astropy.timeseries import TimeSeries
 from astropy.utils.masked import Masked
-from numpy.typing import NDArray
 
 from hst_cloud.archive.inputs import ProductsLike, as_products
 from hst_cloud.errors import (
     FormatError,
     HSTCloudError,
     HSTCloudWarning,
-    MissingExtraError,
     OutsideImageError,
     QueryError,
 )
 from hst_cloud.fits.index import IndexLike, as_index
 from hst_cloud.fits.keywords import Memo
 from hst_cloud.science import boxes
+from hst_cloud.science.apertures import Apertures, RadiusLike, measured_in, photutils_module, radius_of
 from hst_cloud.science.cutouts import ccddata_of
-from hst_cloud.science.cuts import Cut, Outcome, Wanted, cuts
+from hst_cloud.science.cuts import Outcome, Wanted, cuts
 from hst_cloud.science.flags import BitFlags, mask_of
 from hst_cloud.science.many import OnError, as_on_error, read_each, recalled
 from hst_cloud.science.provenance import mixed_solutions
@@ -46,15 +41,12 @@ from hst_cloud.store.link import as_link
 from hst_cloud.store.policy import S3
 from hst_cloud.values import Product, Progress
 
-__all__ = ["RadiusLike", "light_curves", "photometry"]
+if TYPE_CHECKING:
+    from astropy.timeseries import TimeSeries
 
-RadiusLike: TypeAlias = "u.Quantity | str | float"
-"""A length on the sky: an angle, a text such as ``"0.2 arcsec"``, or a number of pixels."""
+__all__ = ["light_curves", "photometry"]
 
 RATE = u.electron / u.s
-FEWEST = 10
-"""Pixels of which a local sky is made at least."""
-
 # numpy's type and unit of each column; what may be missing is masked there.
 _COLUMNS: dict[str, tuple[Any, u.UnitBase | None]] = {
     "file": (str, None), "position": (int, None), "ra": (float, u.deg), "dec": (float, u.deg),
@@ -65,18 +57,6 @@ _COLUMNS: dict[str, tuple[Any, u.UnitBase | None]] = {
     "masked": (float, None), "dq": (int, None), "wcsname": (str, None),
 }  # fmt: skip
 _MASKABLE = ("rate", "rate_err", "sky", "abmag", "stmag", "mag_err")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Apertures:
-    radius: float | u.Quantity
-    annulus: tuple[float | u.Quantity, float | u.Quantity] | None
-
-    @property
-    def size(self) -> float | u.Quantity:
-        """Side of the box that holds them, with a margin of 4 pixels of the coarsest detector."""
-        outer = self.annulus[1] if self.annulus else self.radius
-        return 2.2 * outer + (1 * u.arcsec if isinstance(outer, u.Quantity) else 8)
 
 
 def photometry(
@@ -160,11 +140,11 @@ def photometry(
     >>> import hst_cloud as hst
     >>> table = hst.photometry(files, "13h29m52.7s +47d11m43s", "0.2 arcsec")  # doctest: +SKIP
     """
-    _photutils()
+    photutils_module()
     as_on_error(on_error)
     places = [_on_sky(place) for place in boxes.as_centers(positions)]
-    ring = None if annulus is None else (_length(annulus[0], "annulus"), _length(annulus[1], "annulus"))
-    wide = _Apertures(radius=_length(r, "r"), annulus=ring)
+    ring = None if annulus is None else (radius_of(annulus[0], "annulus"), radius_of(annulus[1], "annulus"))
+    wide = Apertures(radius=radius_of(r, "r"), annulus=ring)
     known, bucket = as_products(products), as_store(store)
     if good_bits != "default":
         mask_of(np.zeros(1, np.int32), good_bits)  # raises before anything is sent
@@ -226,6 +206,8 @@ def light_curves(table: QTable) -> dict[int, TimeSeries]:
             f"a table with {', '.join(table.colnames)} is none of hst_cloud.photometry: expected time, position, rate"
         )
         raise QueryError(message)
+    from astropy.timeseries import TimeSeries  # noqa: PLC0415  # slow to import
+
     curves = {}
     for number in sorted(set(table["position"].tolist())):
         rows = table[table["position"] == number]
@@ -238,33 +220,11 @@ def light_curves(table: QTable) -> dict[int, TimeSeries]:
 # --- What is asked ---------------------------------------------------------------------------------------------------
 
 
-def _photutils() -> Any:
-    """Return the module of apertures."""
-    try:
-        from photutils import aperture  # noqa: PLC0415  # an extra, and slow to import
-    except ImportError as error:
-        message = "photometry needs photutils, which is not installed: pip install 'hst-cloud[photometry]'"
-        raise MissingExtraError(message) from error
-    return aperture
-
-
 def _on_sky(place: boxes.Center) -> SkyCoord:
     if not isinstance(place, SkyCoord):
         message = f"position {place} is a pixel, which is another place in every exposure: expected one on the sky"
         raise QueryError(message)
     return place.icrs
-
-
-def _length(value: RadiusLike, name: str) -> float | u.Quantity:
-    try:
-        length = u.Quantity(value)
-        number = float((length if length.unit in {u.pix, u.dimensionless_unscaled} else length.to(u.arcsec)).value)
-    except (TypeError, ValueError, u.UnitsError):
-        number = math.nan
-    if not 0 < number < math.inf:
-        message = f"{name}={value!r} is no radius: expected an angle such as '0.2 arcsec', or a number of pixels"
-        raise QueryError(message)
-    return number if length.unit in {u.pix, u.dimensionless_unscaled} else length
 
 
 def _warn(rows: Sequence[Mapping[str, Any]], places: Sequence[SkyCoord], files: int) -> None:
@@ -280,7 +240,7 @@ def _warn(rows: Sequence[Mapping[str, Any]], places: Sequence[SkyCoord], files: 
 # --- One position in one exposure ------------------------------------------------------------------------------------
 
 
-def _row(outcome: Outcome, wanted: Wanted, wide: _Apertures, memo: Memo) -> dict[str, Any] | None:
+def _row(outcome: Outcome, wanted: Wanted, wide: Apertures, memo: Memo) -> dict[str, Any] | None:
     """Return what was measured; None where the position is off the image."""
     if isinstance(outcome, OutsideImageError):
         return None
@@ -293,7 +253,7 @@ def _row(outcome: Outcome, wanted: Wanted, wide: _Apertures, memo: Memo) -> dict
     assert outcome.solution is not None  # it was wanted
     area = area_correction(meta, outcome.solution, x, y)
     scale = math.sqrt(pixel_area(outcome.solution, x, y)[0])
-    measured = _measured(image, outcome, wide, scale)
+    measured = measured_in(image, outcome, wide, scale)
     factor = rate_factor(meta, image.unit)
     for name, times in (("rate", factor * area), ("rate_err", factor * area), ("sky", factor)):
         measured[name] *= times
@@ -305,57 +265,6 @@ def _row(outcome: Outcome, wanted: Wanted, wide: _Apertures, memo: Memo) -> dict
         "filter": filter_of(meta), "hdu": meta["HDU"], "wcsname": str(meta.get("WCSNAME", "")),
         "x": x, "y": y, "area": area,
     }  # fmt: skip
-
-
-def _measured(image: CCDData, cut: Cut, wide: _Apertures, scale: float) -> dict[str, Any]:
-    """Return the sum within the aperture and what belongs to it, in the image's unit; NaN where there is none."""
-    apertures = _photutils()
-    x, y = (at - origin for at, origin in zip(cut.window.place, cut.window.origin, strict=True))
-    radius, *ring = (_pixels(value, scale) for value in (wide.radius, *(wide.annulus or ())))
-    aperture = apertures.CircularAperture((x, y), radius)
-    bad = ~np.isfinite(image.data) if image.mask is None else image.mask | ~np.isfinite(image.data)
-    error = None if image.uncertainty is None else image.uncertainty.array
-    (total,), errors = aperture.do_photometry(image.data, error=error, mask=bad)
-    covered = float(aperture.do_photometry(bad.astype(float))[0][0])
-    good = aperture.area - covered
-    sky, variance = 0.0, math.nan if error is None else float(errors[0]) ** 2
-    if ring:
-        sky, noise = _sky(image.data[_inside(apertures.CircularAnnulus((x, y), *ring), bad.shape) & ~bad])
-        variance += (good * noise) ** 2
-    nothing = good < 1e-6 * aperture.area
-    return {
-        "rate": math.nan if nothing else float(total) - sky * good,
-        "rate_err": math.nan if nothing else math.sqrt(variance),
-        "sky": sky if ring else math.nan,
-        "masked": min(1.0, covered / aperture.area),
-        "dq": _flags(cut, _inside(aperture, bad.shape, "exact")),
-    }
-
-
-def _pixels(value: float | u.Quantity, scale: float) -> float:
-    return float(value.to_value(u.arcsec)) / scale if isinstance(value, u.Quantity) else value
-
-
-def _inside(aperture: Any, shape: tuple[int, int], method: str = "center") -> NDArray[np.bool_]:
-    """Return which pixels an aperture has a part of, or the middle."""
-    return np.asarray(aperture.to_mask(method=method).to_image(shape) > 0)
-
-
-def _sky(values: NDArray[Any]) -> tuple[float, float]:
-    """Return the sky of a pixel and its error; NaN where too few pixels tell it."""
-    if values.size < FEWEST:
-        return math.nan, math.nan
-    _, median, deviation = sigma_clipped_stats(values.astype(float), sigma=3.0)
-    # A median is less certain than a mean by pi / 2 in variance.
-    return float(median), float(deviation) * math.sqrt(math.pi / 2 / values.size)
-
-
-def _flags(cut: Cut, inside: NDArray[np.bool_]) -> int:
-    if "DQ" not in cut.planes:
-        return 0
-    there = cut.window.filled(np.ones(cut.planes["DQ"].shape, dtype=bool)) & inside
-    flags = cut.window.filled(cut.planes["DQ"], bits=True)[there]
-    return int(np.bitwise_or.reduce(flags.astype(np.int64) & 0xFFFF, initial=0))
 
 
 def _magnitudes(rate: float, error: float, meta: Mapping[str, Any]) -> dict[str, float]:
