@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.wcs import WCS
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ from hst_cloud.science.flags import BitFlags, mask_of
 from hst_cloud.science.many import OnError, as_on_error, read_each, recalled
 from hst_cloud.science.overlaps import Field, overlaps
 from hst_cloud.science.provenance import mixed_solutions
-from hst_cloud.science.rates import filter_of, pixel_area, rate_factor, reference_area, sky_of
+from hst_cloud.science.rates import exposure_time, filter_of, pixel_area, rate_factor, reference_area, sky_of
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.link import as_link
 from hst_cloud.values import Product, Progress
@@ -62,8 +63,7 @@ class _Input:
     scale: float
     """Side of the pixel that its counts hold for, arcsec."""
     meta: dict[str, Any]
-    """Its keywords."""
-    has_error: bool
+    """What the result tells of it."""
 
 
 @dataclass(slots=True)
@@ -166,8 +166,9 @@ def mosaic(
         ``uncertainty``: standard deviation from ERR, or None if an input has none, as drizzled ones. It is shared out
         over the grid's pixels as flux is, so that the error of a sum over many is right; neighbors are correlated, and
         a pixel's own noise is less.
-        ``meta``: INSTRUME, DETECTOR, FILTER, PHOTFLAM, PHOTPLAM (of the first input), ``inputs`` (a dict for each chip:
-        file, hdu, etag, wcsname, exptime, sky) and ``weights``.
+        ``meta``: a `~astropy.io.fits.Header` with INSTRUME, DETECTOR, FILTER, PHOTFLAM and PHOTPLAM (of the first
+        input), WEIGHTS, NINPUT and, for each chip that was used, IN00001 (``jbqf03gjq_flc.fits[SCI,1]``), WN00001
+        (its WCSNAME), EX00001 (seconds), SK00001 (sky subtracted, in its own unit) and ET00001 (its version's ETag).
 
     Raises
     ------
@@ -222,17 +223,17 @@ def mosaic(
         in_flight=in_flight,
     )
     canvas: _Canvas | None = None
-    used: list[_Input] = []
+    used: list[dict[str, Any]] = []  # what is told of them: their pixels are not kept
     for _, inputs in read_each(results, finish, total=len(known), on_error=on_error, progress=progress, stacklevel=3):
         for one in inputs:
             canvas = canvas or _Canvas(where.grid(step or one.scale))
-            _alike([*used[:1], one])
+            _alike([*used[:1], one.meta])
             if canvas.add(one):
-                used.append(_light(one))
+                used.append(one.meta)
     if canvas is None or not used:
         message = f"none of {len(known)} images has a good pixel within {size} of {where.center.to_string('hmsdms')}"
         raise OutsideImageError(message)
-    for note in mixed_solutions(one.meta["wcsname"] for one in used):
+    for note in mixed_solutions(one["wcsname"] for one in used):
         warnings.warn(note, HSTCloudWarning, stacklevel=2)
     return _ccddata(canvas, used)
 
@@ -292,11 +293,10 @@ def _input(product: Product, cut: Cut, wanted: Wanted, memo: Memo, *, subtract_s
     bad = ~np.isfinite(image.data)
     if image.mask is not None:
         bad |= image.mask
-    seconds = float(image.meta["EXPTIME"]) if image.weight is None else image.weight
+    seconds = exposure_time(image.meta)
     planes = np.zeros((4, rows, columns))
-    good = planes[3]
-    good[~bad] = 1.0
-    planes[1] = good * seconds
+    planes[3] = ~bad
+    planes[1] = np.where(bad, 0.0, seconds if image.weight is None else image.weight)
     planes[0] = np.where(bad, 0.0, (image.data - sky) * planes[1]) * (factor / area)
     if image.uncertainty is not None:
         # Of a pixel's flux, error times area over `area`, by square arcsecond.
@@ -307,30 +307,21 @@ def _input(product: Product, cut: Cut, wanted: Wanted, memo: Memo, *, subtract_s
         planes=planes,
         solution=image.wcs,
         scale=math.sqrt(area),
-        has_error=image.uncertainty is not None,
         meta=told
         | {
-            "FILTER": filter_of(image.meta), "file": product.filename, "hdu": image.meta["HDU"],
+            "FILTER": filter_of(image.meta), "file": f"{product.filename}[{image.meta['HDU']}]",
             "etag": image.meta["S3ETAG"], "wcsname": str(image.meta.get("WCSNAME", "")),
-            "exptime": float(image.meta["EXPTIME"]), "sky": sky,
+            "exptime": seconds, "sky": sky,
+            "error": image.uncertainty is not None,
         },
     )  # fmt: skip
 
 
-def _light(one: _Input) -> _Input:
-    """Return an input without its pixels."""
-    return _Input(
-        planes=one.planes[:, :0], solution=one.solution, scale=one.scale, meta=one.meta, has_error=one.has_error
-    )
-
-
-def _alike(inputs: Sequence[_Input]) -> None:
+def _alike(inputs: Sequence[Mapping[str, Any]]) -> None:
     """Raise a `QueryError` unless rates of these inputs mean the same."""
-    kinds = [tuple(one.meta[name] for name in ("INSTRUME", "DETECTOR", "FILTER")) for one in inputs]
+    kinds = [tuple(one[name] for name in ("INSTRUME", "DETECTOR", "FILTER")) for one in inputs]
     if kinds[0] != kinds[-1]:
-        first, last = (
-            f"{one.meta['file']} ({' '.join(map(str, kind))})" for one, kind in zip(inputs, kinds, strict=True)
-        )
+        first, last = (f"{one['file']} ({' '.join(map(str, kind))})" for one, kind in zip(inputs, kinds, strict=True))
         message = (
             f"{first} and {last} count electrons of different light: a mosaic is of one detector and filter. "
             "Select the products, or make one of each."
@@ -341,7 +332,7 @@ def _alike(inputs: Sequence[_Input]) -> None:
 # --- The result ------------------------------------------------------------------------------------------------------
 
 
-def _ccddata(canvas: _Canvas, used: Sequence[_Input]) -> CCDData:
+def _ccddata(canvas: _Canvas, used: Sequence[Mapping[str, Any]]) -> CCDData:
     brightness, weight, variance = canvas.sums
     empty = weight <= 0
     area = float(abs(np.linalg.det(canvas.grid.pixel_scale_matrix))) * 3600**2
@@ -349,15 +340,25 @@ def _ccddata(canvas: _Canvas, used: Sequence[_Input]) -> CCDData:
         data = brightness / weight * area
         error = np.sqrt(variance * area) / weight
     data[empty] = error[empty] = np.nan
-    told = {name: used[0].meta[name] for name in ("INSTRUME", "DETECTOR", "FILTER", "PHOTFLAM", "PHOTPLAM")}
-    inputs = [{name: value for name, value in one.meta.items() if name not in told} for one in used]
     made = CCDData(
         data,
         unit=u.electron / u.s,
         wcs=canvas.grid,
         mask=empty,
-        uncertainty=StdDevUncertainty(error) if all(one.has_error for one in used) else None,
-        meta=told | {"inputs": inputs, "weights": "exposure time in seconds (EXPTIME; WHT of drizzled images)"},
+        uncertainty=StdDevUncertainty(error) if all(one["error"] for one in used) else None,
+        meta=_header(used),
     )
     made.weight = weight
     return made
+
+
+def _header(used: Sequence[Mapping[str, Any]]) -> fits.Header:
+    header = fits.Header()
+    for name in ("INSTRUME", "DETECTOR", "FILTER", "PHOTFLAM", "PHOTPLAM"):
+        header[name] = used[0][name]
+    header["WEIGHTS"] = ("EXPTIME", "WHT of drizzled images")
+    header["NINPUT"] = len(used)
+    for number, one in enumerate(used, 1):
+        for name, key in (("IN", "file"), ("WN", "wcsname"), ("EX", "exptime"), ("SK", "sky"), ("ET", "etag")):
+            header[f"{name}{number:05d}"] = one[key]
+    return header

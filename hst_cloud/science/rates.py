@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hst_cloud.errors import FormatError
 
-__all__ = ["area_correction", "filter_of", "pixel_area", "rate_factor", "reference_area", "sky_of"]
+__all__ = ["area_correction", "exposure_time", "filter_of", "pixel_area", "rate_factor", "reference_area", "sky_of"]
 
 PHOTON_COUNTERS = {"SBC", "FUV-MAMA", "NUV-MAMA"}
 """Keyword DETECTOR of those without a converter: a count is an event (ACS and STIS Data Handbooks)."""
@@ -55,7 +55,18 @@ def rate_factor(meta: Mapping[str, Any], unit: u.UnitBase) -> float:
             f"{_file(meta)} has pixels in {unit.to_string() or 'no unit'}: expected electrons or counts, or a rate"
         )
         raise FormatError(message, key=meta.get("S3KEY"))
-    return gain if per_second is not None else gain / _positive(meta, "EXPTIME")
+    return gain if per_second is not None else gain / exposure_time(meta)
+
+
+def exposure_time(meta: Mapping[str, Any]) -> float:
+    """Return EXPTIME, seconds.
+
+    Raises
+    ------
+    FormatError
+        It is not told, or not positive.
+    """
+    return _positive(meta, "EXPTIME")
 
 
 def pixel_area(solution: WCS, x: NDArray[np.float64] | float, y: NDArray[np.float64] | float) -> NDArray[np.float64]:
