@@ -141,7 +141,7 @@ def estimate(
         message = f"verb={verb!r} is none that reads: expected one of {', '.join(get_args(Verb))}"
         raise QueryError(message)
     if verb in {"cutouts", "mosaic"} and (centers is None or size is None):
-        message = f"{verb} need centers= and size=, as hst_cloud.{verb} takes them"
+        message = f"verb={verb!r} needs centers= and size=, as hst_cloud.{verb} takes them"
         raise QueryError(message)
     known = as_products(products)
     if verb == "headers":  # which reads a file once, however often it is named

@@ -168,8 +168,9 @@ def photometry(
         index=as_index(index, bucket),
         in_flight=in_flight,
     )
-    measured = read_each(results, finish, total=len(known), on_error=on_error, progress=progress, stacklevel=3)
-    rows = [row for _, several in measured for row in several]
+    rows: list[dict[str, Any]] = []
+    for _, some in read_each(results, finish, total=len(known), on_error=on_error, progress=progress, stacklevel=3):
+        rows += some
     _warn(rows, places, len(known))
     return _table(rows, {"r": str(r), "annulus": str(annulus), "time": "middle of the exposure, UTC, at the telescope"})
 

@@ -336,3 +336,10 @@ def test_the_filter_is_what_is_not_clear():
     assert filter_of({"FILTER1": "CLEAR1L", "FILTER2": "F814W"}) == "F814W"
     assert filter_of({"FILTER": "F110W"}) == "F110W"
     assert filter_of({"FILTER1": "F606W", "FILTER2": "POL0V"}) == "F606W;POL0V"
+
+
+def test_warnings_point_to_the_line_of_the_caller(folder, stars):
+    """Who asked sees where."""
+    with pytest.warns(HSTCloudWarning) as caught:
+        photometry(["izdm99aaq_flc.fits"], stars[0][2], 3.0, store=folder, on_error="skip")
+    assert {warning.filename for warning in caught} == {__file__}
