@@ -37,14 +37,20 @@ from hst_cloud.science.provenance import mixed_solutions
 from hst_cloud.science.rates import exposure_time, filter_of, pixel_area, rate_factor, reference_area, sky_of
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.link import as_link
+from hst_cloud.store.policy import S3
 from hst_cloud.values import Product, Progress
 
 __all__ = ["mosaic"]
 
 Array: TypeAlias = NDArray[np.float64]
 
-IN_FLIGHT = 16
-"""Requests in flight: files that are read ahead of the one that is resampled are held in memory, half as many again."""
+AHEAD = 2**30
+"""Bytes of pixels that may be read ahead of the file that is being resampled."""
+
+_FULL = 4096 * 4102
+_BYTES = 10
+_FINEST = 0.04
+"""Pixels of the largest exposure, WFC3/UVIS; bytes of each in SCI, ERR and DQ; side of its pixels in arcsec."""
 
 HALF = 0.5
 """What part of an output pixel, weighted by the kernel, an input must cover with good pixels to count there."""
@@ -119,7 +125,7 @@ def mosaic(
     wcs_key: str = " ",
     store: StoreLike = None,
     index: IndexLike = True,
-    in_flight: int = IN_FLIGHT,
+    in_flight: int | None = None,
     on_error: OnError = "raise",
     progress: Callable[[Progress], None] | None = None,
 ) -> CCDData:
@@ -149,7 +155,8 @@ def mosaic(
     store, index
         As for `hst_cloud.open`.
     in_flight : int, optional
-        Requests in flight at a time. Half as many again is the number of files that memory may have to hold.
+        Requests in flight at a time; half as many again is the number of files that memory may have to hold. By
+        default as many as a GiB has room for, from 4 for whole fields to 64.
     on_error : {"raise", "skip"}, optional
         With ``"skip"``, a broken product is left out, and one warning at the end lists them.
     progress : callable, optional
@@ -191,8 +198,8 @@ def mosaic(
     Notes
     -----
     Requests: those of `hst_cloud.cutouts` of one box; of a file with two chips that both show the place, the pixels of
-    both in the same round trip. ``hst_cloud.estimate(products, "cutouts", centers=center, size=size)`` tells them for
-    one chip. Memory: the mosaic in 4 planes, and the pixels of the files that are being read.
+    both in the same round trip. ``hst_cloud.estimate(products, "mosaic", centers=center, size=size)`` tells the most.
+    Memory: the mosaic in 5 planes of 8 bytes, what is read ahead (see `in_flight`), and the file that is resampled.
 
     Examples
     --------
@@ -220,7 +227,7 @@ def mosaic(
         lambda product: lambda found: overlaps(found, wanted, where, bucket.address(product.key)),
         store=bucket,
         index=as_index(index, bucket),
-        in_flight=in_flight,
+        in_flight=_room(where) if in_flight is None else in_flight,
     )
     canvas: _Canvas | None = None
     used: list[dict[str, Any]] = []  # what is told of them: their pixels are not kept
@@ -265,6 +272,13 @@ def _scale(scale: u.Quantity | str | None) -> float | None:
         message = f"scale={scale!r} is no angle: expected the side of a pixel, such as '0.05 arcsec'"
         raise QueryError(message)
     return float(side.to_value(u.arcsec))
+
+
+def _room(where: Field) -> int:
+    """Return how many requests may be in flight so that what is read ahead stays within `AHEAD`."""
+    high, wide = (float(side.to_value(u.arcsec)) / _FINEST for side in where.size)
+    files = AHEAD / (_BYTES * min(_FULL, 2 * high * wide))  # a box that is turned on the detector takes twice its area
+    return int(min(S3.in_flight, max(4, files / 1.5)))
 
 
 def _no_ramps(products: Sequence[Product]) -> None:

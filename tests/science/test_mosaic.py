@@ -24,7 +24,7 @@ from hst_cloud.errors import (
     QueryError,
 )
 from hst_cloud.fits.predict import siblings
-from hst_cloud.science.mosaic import mosaic
+from hst_cloud.science.mosaic import _field, _room, mosaic
 from hst_cloud.science.rates import pixel_area
 from hst_cloud.testing.demo import targets
 from hst_cloud.testing.demo.folder import SEED
@@ -324,3 +324,9 @@ def test_without_reproject_the_error_names_the_extra(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "reproject", None)
     with pytest.raises(MissingExtraError, match=r"hst-cloud\[mosaic\]"):
         mosaic([FLC], CENTER, "20 arcsec", store=folder)
+
+
+@pytest.mark.parametrize(("size", "expected"), [("5 arcsec", 64), ("60 arcsec", 15), ("300 arcsec", 4)])
+def test_fewer_files_are_read_ahead_where_each_is_large(size, expected):
+    """What is read ahead stays within a GiB, and requests are never fewer than four."""
+    assert _room(_field(CENTER, size)) == expected
