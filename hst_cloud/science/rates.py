@@ -24,6 +24,16 @@ __all__ = ["area_correction", "exposure_time", "filter_of", "pixel_area", "rate_
 PHOTON_COUNTERS = {"SBC", "FUV-MAMA", "NUV-MAMA"}
 """Keyword DETECTOR of those without a converter: a count is an event (ACS and STIS Data Handbooks)."""
 
+SCALES = {
+    ("ACS", "WFC"): 0.05,
+    ("ACS", "HRC"): 0.025,
+    ("ACS", "SBC"): 0.025,
+    ("WFC3", "UVIS"): 0.03962,
+    ("WFC3", "IR"): 0.12825,
+}
+"""Keyword IDCSCALE, arcsec, where a header has none, by INSTRUME and DETECTOR: from public files, of ACS/HRC and SBC the
+scale of their pixel area maps (ACS Data Handbook 5.1.3)."""
+
 _GAINS = ("ATODGNA", "ATODGNB", "ATODGNC", "ATODGND")
 
 
@@ -89,12 +99,16 @@ def pixel_area(solution: WCS, x: NDArray[np.float64] | float, y: NDArray[np.floa
 def reference_area(meta: Mapping[str, Any], solution: WCS) -> float:
     """Return the area, square arcseconds, of the pixel for which counts and sensitivity hold.
 
-    That of IDCSCALE; without that keyword, and in drizzled images, that of the image's own reference pixel.
+    It is the same for all chips of a detector: that of IDCSCALE, or of `SCALES` where the keyword is missing, times the
+    number of pixels that were binned. In drizzled images, and of other detectors, it is the pixels' own.
     """
-    scale = meta.get("IDCSCALE")
-    if not _drizzled(meta) and isinstance(scale, int | float) and scale > 0:
-        return float(scale) ** 2
-    return _linear_area(solution)
+    own = _linear_area(solution)
+    usual = SCALES.get((str(meta.get("INSTRUME")).strip(), str(meta.get("DETECTOR")).strip()))
+    scale = meta.get("IDCSCALE", usual)
+    if _drizzled(meta) or not isinstance(scale, int | float) or scale <= 0:
+        return own
+    binned = max(1, round(math.sqrt(own) / scale))
+    return float(scale * binned) ** 2
 
 
 def area_correction(meta: Mapping[str, Any], solution: WCS, x: float, y: float) -> float:

@@ -341,6 +341,24 @@ def test_areas_are_those_of_the_corners(folder):
     assert meta["MDRIZSKY"] > 0
 
 
+@pytest.mark.parametrize(
+    ("keywords", "pixel", "expected"),
+    [
+        ({"IDCSCALE": 0.05}, 0.0488, 0.05),
+        ({}, 0.0488, 0.05),  # as files of before 2010
+        ({}, 0.0977, 0.1),  # binned two by two
+        ({"NDRIZIM": 4}, 0.03, 0.03),
+        ({"DETECTOR": "CCD"}, 0.0507, 0.0507),
+    ],
+)
+def test_all_chips_of_a_detector_have_one_reference(keywords, pixel, expected):
+    """What counts hold for is no chip's own, or there would be a seam between two."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.cdelt = [-pixel / 3600, pixel / 3600]
+    area = reference_area({"INSTRUME": "ACS", "DETECTOR": "WFC"} | keywords, wcs)
+    assert area == pytest.approx(expected**2)
+
+
 def test_the_filter_is_what_is_not_clear():
     """ACS has two wheels, of which one is clear."""
     assert filter_of({"FILTER1": "CLEAR1L", "FILTER2": "F814W"}) == "F814W"
