@@ -31,7 +31,7 @@ SCALES = {
     ("WFC3", "UVIS"): 0.03962,
     ("WFC3", "IR"): 0.12825,
 }
-"""Keyword IDCSCALE, arcsec, where a header has none, by INSTRUME and DETECTOR: from public files, of ACS/HRC and SBC the
+"""Keyword IDCSCALE, arcsec, where a header has none, by INSTRUME and DETECTOR: from public files, of HRC and SBC the
 scale of their pixel area maps (ACS Data Handbook 5.1.3)."""
 
 _GAINS = ("ATODGNA", "ATODGNB", "ATODGNC", "ATODGND")

@@ -111,6 +111,21 @@ def test_a_flat_sky_has_no_seams(folder, tmp_path):
     assert np.isnan(image.data[image.mask]).all()
 
 
+def test_a_flat_sky_has_no_seams_on_real_distortions(shared_data, tmp_path):
+    """Chips of ACS/WFC, whose pixels differ by 5 percent in area at the gap, in a file without IDCSCALE."""
+    name = "j94f05bgq_flt.fits"
+    with fits.open(shared_data / "fits/hst/acs" / name) as hdul, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gap = WCS(hdul["SCI", 1].header, hdul).pixel_to_world(2048, 2040)
+        for number in (1, 2):
+            hdul["SCI", number].data = np.full(hdul["SCI", number].shape, 40.0, np.float32)
+        put(tmp_path, name, fits.HDUList([hdu for hdu in hdul if hdu.name not in {"ERR", "DQ"}]))
+    image = mosaic([name], gap, "8 arcsec", subtract_sky=False, store=tmp_path)
+    assert image.meta["NINPUT"] == 2
+    assert image.uncertainty is None
+    assert image.data[~image.mask] == pytest.approx(40 / 400, rel=1e-6)
+
+
 def test_the_stars_that_were_put_there_are_found(folder):
     """A star's light, summed over the mosaic of a combined image or of exposures, is what was put there."""
     apertures = pytest.importorskip("photutils.aperture")
