@@ -55,6 +55,11 @@ _FINEST = 0.04
 HALF = 0.5
 """What part of an output pixel, weighted by the kernel, an input must cover with good pixels to count there."""
 
+_COARSE = 2
+"""How many times wider than an input's pixels those of the mosaic are for the Hann kernel to do. From there on it keeps
+the flux of stars to 0.1 percent, as the Gaussian does at any width, in a third of the time and with less blur. Below,
+it is off by up to 0.7 percent. Measured with stars of 2 pixels FWHM at random places."""
+
 _RAMPS = ("raw", "ima", "spt")
 
 
@@ -91,10 +96,11 @@ class _Canvas:
         if box is None:
             return False
         shape = tuple(part.stop - part.start for part in box)
+        kernel = "hann" if abs(self.grid.wcs.cdelt[1]) * 3600 >= _COARSE * one.scale else "gaussian"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of positions beyond the input, where its polynomials mean nothing
             *planes, covered = reproject_adaptive(
-                (one.planes, one.solution), self.grid[box], shape_out=(4, *shape), kernel="gaussian",
+                (one.planes, one.solution), self.grid[box], shape_out=(4, *shape), kernel=kernel,
                 boundary_mode="constant", conserve_flux=False, roundtrip_coords=False, return_footprint=False,
             )  # fmt: skip
         there = covered >= HALF  # False where it is NaN
@@ -166,7 +172,8 @@ def mosaic(
     -------
     astropy.nddata.CCDData
         ``data``: electrons per second and pixel, the mean of the inputs with their weights, resampled by
-        `reproject.reproject_adaptive` (Gaussian kernel); NaN where there is no good pixel, and ``mask`` True.
+        `reproject.reproject_adaptive` (Gaussian kernel; Hann's for pixels twice as wide as the input's); NaN where
+        there is no good pixel, and ``mask`` True.
         ``wcs``: gnomonic, north up, east left, ICRS. ``weight``: seconds: of an exposure EXPTIME where it is good, of a
         drizzled image WHT, which is exposure time in the archive's own. It is an attribute of this object, not of its
         copies.
