@@ -154,7 +154,7 @@ def estimate(
         case "mosaic":
             high, wide = (u.Quantity(side) for side in as_extent(size))
             # Rows of each chip that a box covers, turned at worst by 45 degrees, and what is read around it.
-            takes = [_cutouts(product, CHIPS, 1.1 * np.hypot(high, wide)) for product in known]
+            takes = [_mosaic(product, 1.1 * np.hypot(high, wide)) for product in known]
         case "headers":
             primary = as_hdu(hdu).primary
             takes = [_headers(product, primary=primary) for product in known]
@@ -262,6 +262,12 @@ def _cutouts(product: Product, centers: int, side: float | u.Quantity) -> _Take:
     # Rows of two boxes or planes that lie close are read as one, with what lies between.
     size = walk.size + centers * (each + (_PLANES - 1) * GAP) + (centers - 1) * GAP + 6 * SLACK
     return _Take(walk.requests + requests, _within(size, product))  # no byte is read twice
+
+
+def _mosaic(product: Product, side: u.Quantity) -> _Take:
+    take = _cutouts(product, CHIPS, side)
+    # Headers between planes are read again with these, where whole chips are wanted.
+    return replace(take, size=take.size + CHIPS * _PLANES * GAP)
 
 
 def _within(size: int, product: Product) -> int:
