@@ -28,10 +28,13 @@ from hst_cloud.cost.budgets import budget
 from hst_cloud.cost.reports import report
 from hst_cloud.cost.whereabouts import where
 from hst_cloud.fits.reader import open  # noqa: A004  # read as hst_cloud.open, like astropy's fits.open
+from hst_cloud.science.coadd import coadd
 from hst_cloud.science.cutouts import cutout, cutouts
 from hst_cloud.science.download import download
 from hst_cloud.science.estimate import estimate
 from hst_cloud.science.headers import headers
+from hst_cloud.science.mosaic import mosaic
+from hst_cloud.science.photometry import light_curves, photometry
 from hst_cloud.science.read import read
 from hst_cloud.science.references import references
 from hst_cloud.science.relations import members, parents
@@ -47,6 +50,7 @@ except ModuleNotFoundError:  # written when the package is built: this is a bare
 __all__ = [
     "Product",
     "budget",
+    "coadd",
     "columns",
     "cutout",
     "cutouts",
@@ -55,10 +59,13 @@ __all__ = [
     "errors",
     "estimate",
     "headers",
+    "light_curves",
     "members",
+    "mosaic",
     "open",
     "pairs",
     "parents",
+    "photometry",
     "products",
     "read",
     "references",

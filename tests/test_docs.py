@@ -78,8 +78,9 @@ def test_the_readme_begins_with_the_two_commands():
 def test_pages_tell_the_truth(page, archive, tmp_path, monkeypatch):
     """Every example on a page gives what the page says, against the demonstration archive; commands run before them."""
     text = page.read_text(encoding="utf-8")
-    if "hst.spectra(" in text:
-        pytest.importorskip("specutils")
+    for verb, extra in (("spectra", "specutils"), ("mosaic", "reproject"), ("photometry", "photutils")):
+        if f"hst.{verb}(" in text:
+            pytest.importorskip(extra)
     monkeypatch.chdir(tmp_path)
     test = doctest.DocTestParser().get_doctest(text, {"hst": hst}, page.name, str(page), 0)
     runner, report = doctest.DocTestRunner(optionflags=FLAGS), []

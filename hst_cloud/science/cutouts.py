@@ -36,7 +36,7 @@ from hst_cloud.store.plan import Plan
 from hst_cloud.store.policy import S3
 from hst_cloud.values import ByteRange, Product, ProductLike, Progress
 
-__all__ = ["CenterLike", "SizeLike", "cutout", "cutouts"]
+__all__ = ["CenterLike", "SizeLike", "ccddata_of", "cutout", "cutouts"]
 
 CenterLike: TypeAlias = "SkyCoord | str | tuple[float, float]"
 """A position on the sky, as astropy or its texts have it, or a pixel (x, y), zero-based."""
@@ -162,7 +162,7 @@ def cutout(
     )
     if isinstance(outcome, HSTCloudError):
         raise outcome
-    return _ccddata(outcome, wanted, Memo())
+    return ccddata_of(outcome, wanted, Memo())
 
 
 def cutouts(
@@ -265,7 +265,7 @@ def cutouts(
         for number, (product, result) in enumerate(results):
             for outcome in [result] if isinstance(result, HSTCloudError) else result:
                 if not isinstance(outcome, HSTCloudError):
-                    found.append(_ccddata(outcome, wanted, memo))
+                    found.append(ccddata_of(outcome, wanted, memo))
                 elif on_error == "raise":
                     raise outcome
                 else:
@@ -337,7 +337,8 @@ def _glimpses(store: Store, wanted: Wanted) -> Anew | None:
 # --- What was read, as a CCDData -------------------------------------------------------------------------------------
 
 
-def _ccddata(cut: Cut, wanted: Wanted, memo: Memo) -> CCDData:
+def ccddata_of(cut: Cut, wanted: Wanted, memo: Memo) -> CCDData:
+    """Return what was read for one center as `cutout` gives it."""
     layout, window, planes = cut.found.layout, cut.window, cut.planes
     primary = cut.found.segments.find(*layout.hdus[0].header)
     assert primary is not None

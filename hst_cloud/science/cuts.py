@@ -25,7 +25,7 @@ from hst_cloud.store.ranges import arrange, coalesce
 from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
-__all__ = ["Array", "Cut", "Outcome", "Wanted", "cuts", "glimpse"]
+__all__ = ["Array", "Cut", "Outcome", "Wanted", "cuts", "fetched", "glimpse", "taken"]
 
 Array: TypeAlias = NDArray[Any]
 
@@ -92,14 +92,40 @@ def cuts(found: Scan, wanted: Wanted, address: str) -> Plan[ByteRange, Piece, li
     -----
     Round trips: one; one more where the tables of distortion are not held and a position is on the sky.
     """
-    layout, held = found.layout, found.segments
-    chips = chips_of(layout, held, wanted.hdu, wanted.wcs_key)
+    held = found.segments
+    chips = chips_of(found.layout, held, wanted.hdu, wanted.wcs_key)
     sky = boxes.needs_sky(wanted.centers, wanted.size)
-    tables = tables_of(chips, layout) if wanted.wcs or sky else []
+    tables = tables_of(chips, found.layout) if wanted.wcs or sky else []
     if sky:
-        held = yield from _read(tables, found, held, address, wanted)
+        held = yield from fetched(tables, found, held, address, wanted)
         tables = []
     windows = [_window(chips, center, wanted.size, found, held) for center in wanted.centers]
+    return (yield from taken(windows, found, held, wanted, address, also=tables))
+
+
+def taken(
+    windows: Sequence[tuple[Chip, Window] | HSTCloudError],
+    found: Scan,
+    held: Segments,
+    wanted: Wanted,
+    address: str,
+    *,
+    also: Sequence[ByteRange] = (),
+) -> Plan[ByteRange, Piece, list[Outcome]]:
+    """Read boxes of images in one round trip, with what goes with them.
+
+    Parameters
+    ----------
+    windows : sequence of (Chip, Window) or HSTCloudError
+        Each image and box; an error is returned in its place.
+    found, wanted, address
+        As for `cuts`.
+    held : Segments
+        What is in memory.
+    also : sequence of ByteRange
+        What else is wanted: the tables of distortion, where they are not held.
+    """
+    layout = found.layout
     planes = [at if isinstance(at, HSTCloudError) else _planes(at[0], found, wanted) for at in windows]
     ranges: list[ByteRange] = []
     for number, (at, images) in enumerate(zip(windows, planes, strict=True)):
@@ -110,7 +136,7 @@ def cuts(found: Scan, wanted: Wanted, address: str) -> Plan[ByteRange, Piece, li
             planes[number] = _truncated(own, found, address)
         else:
             ranges += own
-    held = yield from _read([*tables, *ranges], found, held, address, wanted)
+    held = yield from fetched([*also, *ranges], found, held, address, wanted)
     return [
         at
         if isinstance(at, HSTCloudError)
@@ -180,7 +206,7 @@ def _likely(like: Layout, wanted: Wanted) -> list[ByteRange]:
     return arrange([ByteRange(max(0, start - SLACK), stop + SLACK)], link=wanted.link, files=wanted.files)
 
 
-def _read(
+def fetched(
     ranges: Sequence[ByteRange], found: Scan, held: Segments, address: str, wanted: Wanted
 ) -> Plan[ByteRange, Piece, Segments]:
     """Read what is not held of `ranges` in one batch, and return all that is held then."""

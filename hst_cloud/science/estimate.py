@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
+import numpy as np
 from astropy import units as u
 
 from hst_cloud.archive.inputs import ProductsLike, as_products
@@ -31,7 +32,7 @@ from hst_cloud.values import Product
 
 __all__ = ["Verb", "estimate"]
 
-Verb: TypeAlias = Literal["download", "read", "open", "headers", "cutouts", "spectra", "tables", "columns"]
+Verb: TypeAlias = Literal["download", "read", "open", "headers", "cutouts", "mosaic", "spectra", "tables", "columns"]
 """A verb that reads; of one product it takes what it takes of a list of one."""
 
 HEADLETS = 2 * 1024 * 1024
@@ -47,6 +48,9 @@ FINEST = {"j": 0.025, "i": 0.0395, "o": 0.0123, "n": 0.043, "u": 0.0455}
 
 CONNECTIONS = 16
 """Requests that a small file may be split into beyond those of its HDUs: more connections carry no more."""
+
+CHIPS = 2
+"""Images of a file that may show one place: the chips of ACS/WFC and WFC3/UVIS, at the gap between them."""
 
 ELONGATED = 3
 """How many times wider than a square of as many pixels a drizzled image is thought to be at most."""
@@ -87,10 +91,11 @@ def estimate(
     products : Table, Row, Product, str, or a list that mixes them
         The files: see `hst_cloud.resolve`. Sizes are those of the table, as `hst_cloud.products` and ``resolve(...,
         verify=True)`` give them.
-    verb : {"download", "read", "open", "headers", "cutouts", "spectra", "tables", "columns"}, optional
+    verb : {"download", "read", "open", "headers", "cutouts", "mosaic", "spectra", "tables", "columns"}, optional
         What is to be called. ``"open"`` is the headers alone, without what is touched later.
     centers, size : optional
-        Of ``"cutouts"``: as that takes them.
+        Of ``"cutouts"`` and ``"mosaic"``: as these take them. Photometry takes what cutouts of ``2.5 * r`` and an
+        arcsecond more do, r being the radius of its outermost aperture.
     hdu : int, str or tuple, optional
         Of ``"headers"``: the HDU farthest behind whose keywords are wanted.
 
@@ -135,8 +140,8 @@ def estimate(
     if verb not in get_args(Verb):
         message = f"verb={verb!r} is none that reads: expected one of {', '.join(get_args(Verb))}"
         raise QueryError(message)
-    if verb == "cutouts" and (centers is None or size is None):
-        message = "cutouts need centers= and size=, as hst_cloud.cutouts takes them"
+    if verb in {"cutouts", "mosaic"} and (centers is None or size is None):
+        message = f"verb={verb!r} needs centers= and size=, as hst_cloud.{verb} takes them"
         raise QueryError(message)
     known = as_products(products)
     if verb == "headers":  # which reads a file once, however often it is named
@@ -146,6 +151,10 @@ def estimate(
         case "cutouts":
             count, extent = len(as_centers(centers)), as_extent(size)
             takes = [_cutouts(product, count, extent[0]) for product in known]
+        case "mosaic":
+            high, wide = (u.Quantity(side) for side in as_extent(size))
+            # Rows of each chip that a box covers, turned at worst by 45 degrees, and what is read around it.
+            takes = [_mosaic(product, 1.1 * np.hypot(high, wide)) for product in known]
         case "headers":
             primary = as_hdu(hdu).primary
             takes = [_headers(product, primary=primary) for product in known]
@@ -160,7 +169,7 @@ def estimate(
     counted = [
         take for product, take in zip(known, takes, strict=True) if take and product.key and product.key[-1] != "/"
     ]
-    trips = {"download": 1, "headers": 1, "open": 2, "cutouts": 4}.get(verb, 3)
+    trips = {"download": 1, "headers": 1, "open": 2, "cutouts": 4, "mosaic": 4}.get(verb, 3)
     return _summed(verb, counted, len(known) - len(counted), trips)
 
 
@@ -251,8 +260,15 @@ def _cutouts(product: Product, centers: int, side: float | u.Quantity) -> _Take:
     each = math.ceil(rows + 1) * width * item
     requests = centers * (_PLANES + math.ceil(each / PART)) + 6
     # Rows of two boxes or planes that lie close are read as one, with what lies between.
-    size = walk.size + centers * (each + (_PLANES - 1) * GAP) + (centers - 1) * GAP + 6 * SLACK
-    return _Take(walk.requests + requests, _within(size, product))  # no byte is read twice
+    gaps = centers * _PLANES * GAP
+    size = walk.size + centers * each + gaps + 6 * SLACK
+    if product.size is not None:  # nothing is read twice, but for headers between planes of which all is wanted
+        size = min(size, product.size + gaps)
+    return _Take(walk.requests + requests, size)
+
+
+def _mosaic(product: Product, side: u.Quantity) -> _Take:
+    return _cutouts(product, CHIPS, side)
 
 
 def _within(size: int, product: Product) -> int:

@@ -41,7 +41,7 @@ from hst_cloud.values import ByteRange, Product, ProductLike, Progress
 if TYPE_CHECKING:
     from specutils import Spectrum, SpectrumList
 
-__all__ = ["spectra", "spectrum"]
+__all__ = ["spectra", "spectrum", "specutils_module"]
 
 _INSTRUMENTS = ("COS", "STIS")
 _COLUMNS = ("WAVELENGTH", "FLUX", "ERROR", "DQ", "DQ_WGT", "NELEM", "SEGMENT", "SPORDER", "EXPTIME")
@@ -126,7 +126,7 @@ def spectrum(
     >>> import hst_cloud as hst
     >>> line = hst.spectrum("odbue5030_x1d.fits", order=100)  # doctest: +SKIP
     """
-    made = _specutils()
+    made = specutils_module()
     known = placed(as_product(product))
     where = as_store(store)
     read = read_one(where, known, _plan, index=as_index(index, where), first=_first(known))
@@ -196,7 +196,7 @@ def spectra(
     >>> files = hst.products(hst.search("NGC 4151", instrument="COS"), suffix="x1dsum")  # doctest: +SKIP
     >>> spectra = hst.spectra(files, on_error="skip")  # doctest: +SKIP
     """
-    made = _specutils()
+    made = specutils_module()
     as_on_error(on_error)
     memo = Memo()
 
@@ -214,13 +214,13 @@ def spectra(
     return found
 
 
-def _specutils() -> Any:
-    """Return the module specutils."""
+def specutils_module(what: str = "spectra need") -> Any:
+    """Return the module specutils, or say what needs it."""
     try:
         import specutils  # noqa: PLC0415  # an extra, and slow to import
     except ImportError as error:
         message = (
-            "spectra need specutils, which is not installed: pip install 'hst-cloud[spectra]'. Their columns can be "
+            f"{what} specutils, which is not installed: pip install 'hst-cloud[spectra]'. Their columns can be "
             "read without it by hst_cloud.table and hst_cloud.columns."
         )
         raise MissingExtraError(message) from error

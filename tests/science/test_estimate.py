@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 
 import pytest
@@ -15,7 +16,7 @@ from support import SHARED_DATA
 
 import hst_cloud as hst
 from hst_cloud.cost.prices import PATHS
-from hst_cloud.errors import QueryError
+from hst_cloud.errors import OutsideImageError, QueryError
 from hst_cloud.fits.predict import siblings
 from hst_cloud.testing import LocalArchive, make_demo_archive
 from hst_cloud.testing.demo.imaging import acs_wfc_flc, wfc3_ir_ima, wfc3_uvis_flc
@@ -177,6 +178,29 @@ def test_cutouts_of_true_files_are_told_usefully(folder, archive):
             assert estimate.bytes < product.size / 2
 
 
+@pytest.mark.parametrize("size", ["2 arcsec", ("20 arcsec", "60 arcsec"), "200 arcsec"])
+def test_mosaics_never_take_more_than_is_told(folder, archive, size):
+    """Of each kind of exposure and combined image, at the gap between its chips if it has two."""
+    pytest.importorskip("reproject")
+    kinds = {product.filename[0] + product.filename[10:-5]: product for product in products(folder, "*")}
+    for kind, product in kinds.items():
+        if kind[1:] not in {"flc", "flt", "drz", "drc"} or kind[0] not in "ij" or product.filename in FULL:
+            continue
+        with fits.open(folder / product.key) as hdul, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            center = WCS(hdul["SCI", 1].header, hdul).pixel_to_world(100, hdul["SCI", 1].shape[0] - 2)
+        siblings.cache_clear()
+
+        def call(product=product, center=center):
+            with contextlib.suppress(OutsideImageError):  # of few pixels all may be bad
+                hst.mosaic(product, center, size, scale="1 arcsec")
+
+        true = took(archive, call)
+        estimate = hst.estimate(product, "mosaic", centers=center, size=size)
+        assert estimate.bound == "at most"
+        assert within(estimate, true), (product, estimate, true)
+
+
 def test_spectra_take_what_is_told(folder, archive):
     """Of files of at most 8 MiB: one request, all of it."""
     pytest.importorskip("specutils")
@@ -270,8 +294,9 @@ def test_the_worked_example_holds():
     ("arguments", "text"),
     [
         ({"verb": "peek"}, "verb='peek' is none.*expected one of download, read"),
-        ({"verb": "cutouts"}, "need centers= and size="),
-        ({"verb": "cutouts", "centers": (1, 2)}, "need centers= and size="),
+        ({"verb": "cutouts"}, "verb='cutouts' needs centers= and size="),
+        ({"verb": "mosaic", "centers": (1, 2)}, "verb='mosaic' needs centers= and size="),
+        ({"verb": "cutouts", "centers": (1, 2)}, "needs centers= and size="),
         ({"verb": "cutouts", "centers": (1, 2), "size": "3 kg"}, "size='3 kg'"),
         ({"verb": "headers", "hdu": -1}, "hdu=-1"),
     ],

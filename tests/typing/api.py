@@ -74,6 +74,15 @@ def relations_epochs_and_references(watch: Callable[[Progress], None]) -> None:
     hst.cutout("jbqf03gjq_flc.fits", (10, 10), 5, wcs_key="*-GSC240")
 
 
+def science_is_short(product: hst.Product) -> None:
+    hst.mosaic([product], "0 deg 0 deg", "10 arcsec", scale="0.1 arcsec", wcs_key="A", on_error="skip")
+    hst.mosaic([product], "0 deg 0 deg", "10 arcsec", "0.1 arcsec")  # type: ignore[call-arg]  # keyword only
+    table = hst.photometry([product], "0 deg 0 deg", "0.2 arcsec", annulus=("1 arcsec", 20))
+    assert_type(list(hst.light_curves(table)), list[int])
+    hst.coadd(hst.spectra([product]), weights="inverse variance", by=["OPT_ELEM"])
+    hst.coadd(hst.spectra([product]), weights="best")  # type: ignore[arg-type]  # a closed set
+
+
 def errors_carry_facts(error: hst.errors.HSTCloudError) -> None:
     assert_type(error.key, str | None)
     assert_type(error.attempts, int | None)

@@ -248,6 +248,7 @@ def solution_cards(exposure: Exposure, number: int, scale: int, *, tables: bool 
             cards.append(card(f"{axis}_{power}", value * scale ** (degree - 1), "SIP distortion coefficient"))
     if detector.tables if tables is None else tables:
         cards += _lookup_cards(number, scale)
+    cards.append(card("IDCSCALE", detector.pixel * scale, "pixel scale that counts hold for"))
     name = f"IDC_{exposure.rootname[:4]}1536{exposure.rootname[0]}"
     return [*cards, card("WCSNAME", f"{name}-FIT_REL_GAIAeDR3", "title of the solution"), *_fit_cards(exposure, name)]
 

@@ -1,0 +1,130 @@
+"""Which pixels of a file fall into a box on the sky, on any of its chips, and how they are read."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from hst_cloud.errors import QueryError
+from hst_cloud.fits.layout import Scan
+from hst_cloud.science.boxes import Window
+from hst_cloud.science.chips import Chip, chips_of, tables_of
+from hst_cloud.science.cuts import Outcome, Wanted, fetched, taken
+from hst_cloud.store.objects import Piece
+from hst_cloud.store.plan import Plan
+from hst_cloud.values import ByteRange
+
+__all__ = ["Field", "overlaps", "pixels_of"]
+
+MARGIN = 3
+"""Pixels that are read beyond the box, for what resampling takes from them."""
+
+_STEPS = 32
+"""Points along the shorter side of a chip, or of the box, at which it is looked where the box lies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A box on the sky, north up."""
+
+    center: SkyCoord
+    """Its middle, ICRS."""
+    size: tuple[u.Quantity, u.Quantity]
+    """Its sides along declination and right ascension, angles."""
+
+    def grid(self, scale: float) -> WCS:
+        """Return a gnomonic grid of pixels of `scale` arcsec that covers it, its middle in theirs."""
+        rows, columns = (max(1, round(float(side.to_value(u.arcsec)) / scale)) for side in self.size)
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+        wcs.wcs.crval = [self.center.ra.deg, self.center.dec.deg]
+        wcs.wcs.crpix = [(columns + 1) / 2, (rows + 1) / 2]
+        wcs.wcs.cdelt = [-scale / 3600, scale / 3600]
+        wcs.wcs.cunit = ["deg", "deg"]
+        wcs.wcs.radesys = "ICRS"
+        wcs.array_shape = (rows, columns)
+        return wcs
+
+
+def overlaps(found: Scan, wanted: Wanted, field: Field, address: str) -> Plan[ByteRange, Piece, list[Outcome]]:
+    """Read what every chip of a file has in a box on the sky.
+
+    Parameters
+    ----------
+    found, wanted, address
+        As for `hst_cloud.science.cuts.cuts`; its centers and its size are not looked at.
+    field : Field
+        The box.
+
+    Returns
+    -------
+    list of Outcome
+        What was read of each chip that has a part in it, in the order of the file: none, if the file shows other sky.
+
+    Raises
+    ------
+    QueryError
+        An image shows no sky.
+
+    Notes
+    -----
+    Round trips: one; one more where the tables of distortion are not held.
+    """
+    layout = found.layout
+    chips = chips_of(layout, found.segments, wanted.hdu, wanted.wcs_key)
+    held = yield from fetched(tables_of(chips, layout), found, found.segments, address, wanted)
+    windows = [(chip, window) for chip in chips if (window := _window(chip, chip.solution(layout, held), field))]
+    return (yield from taken(windows, found, held, wanted, address))
+
+
+def pixels_of(solution: WCS, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the pixels (x, y), shape (2, n), at positions in degrees; NaN where the solution does not tell them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of points that do not converge, which are NaN or far off
+        return np.array(solution.all_world2pix(ra, dec, 0, quiet=True))
+
+
+def _window(chip: Chip, solution: WCS, field: Field) -> Window | None:
+    """Return the part of a chip that a box on the sky covers; None if there is none."""
+    if not solution.has_celestial or solution.naxis != 2:
+        message = f"{chip.extent.name},{chip.extent.ver} is no image of the sky: its axes are {solution.wcs.ctype}"
+        raise QueryError(message)
+    rows, columns = chip.shape
+    pixel = math.sqrt(abs(np.linalg.det(solution.pixel_scale_matrix))) * 3600
+    shortest = min(rows * pixel, columns * pixel, *(float(side.to_value(u.arcsec)) for side in field.size))
+    grid = field.grid(shortest / _STEPS)
+    height, width = grid.array_shape
+    x, y = np.meshgrid(np.linspace(-0.5, width - 0.5, width + 1), np.linspace(-0.5, height - 0.5, height + 1))
+    ra, dec = grid.wcs_pix2world(x.ravel(), y.ravel(), 0)
+    # Far from the chip its polynomials mean nothing: take the points that lie near it without them.
+    step = math.ceil(shortest / _STEPS / pixel) + MARGIN
+    near = _within(np.array(solution.wcs_world2pix(ra, dec, 0)), chip.shape, max(rows, columns) / 10 + step)
+    places = pixels_of(solution, ra[near], dec[near])
+    inside = places[:, _within(places, chip.shape, step)]
+    if not inside.size:
+        return None
+    low = np.maximum(np.floor(inside.min(axis=1)).astype(int) - step, 0)
+    high = np.minimum(np.ceil(inside.max(axis=1)).astype(int) + step + 1, (columns, rows))
+    if (high <= low).any():
+        return None
+    return Window(
+        place=(float(low[0] + high[0]) / 2, float(low[1] + high[1]) / 2),
+        origin=(int(low[0]), int(low[1])),
+        shape=(int(high[1] - low[1]), int(high[0] - low[0])),
+        image=chip.shape,
+    )
+
+
+def _within(places: NDArray[np.float64], shape: tuple[int, int], margin: float) -> NDArray[np.bool_]:
+    rows, columns = shape
+    x, y = places
+    with np.errstate(invalid="ignore"):
+        inside: NDArray[np.bool_] = (x > -margin) & (x < columns + margin) & (y > -margin) & (y < rows + margin)
+    return inside
