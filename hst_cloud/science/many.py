@@ -126,8 +126,10 @@ def read_each(
     on_error: OnError,
     progress: Callable[[Progress], None] | None = None,
     stacklevel: int = 2,
-) -> Iterator[tuple[Product, U]]:
+) -> Generator[tuple[Product, U]]:
     """Finish what was read of every product, and do with broken ones what `on_error` says.
+
+    Who does more with a result than keep it closes this, so that nothing goes on if that fails.
 
     Parameters
     ----------

@@ -8,9 +8,11 @@ be in pixels of one area, so that nothing else is needed.
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -238,8 +240,9 @@ def mosaic(
     )
     canvas: _Canvas | None = None
     used: list[dict[str, Any]] = []  # what is told of them: their pixels are not kept
-    for _, inputs in read_each(results, finish, total=len(known), on_error=on_error, progress=progress, stacklevel=3):
-        for one in inputs:
+    read = read_each(results, finish, total=len(known), on_error=on_error, progress=progress, stacklevel=3)
+    with closing(read):
+        for one in itertools.chain.from_iterable(inputs for _, inputs in read):
             canvas = canvas or _Canvas(where.grid(step or one.scale))
             _alike([*used[:1], one.meta])
             if canvas.add(one):
