@@ -19,6 +19,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from astropy.io import fits
+from astropy.io.fits.hdu.compressed._compression import CfitsioException  # its only name
 from astropy.io.fits.hdu.compressed.section import CompImageSection
 from astropy.io.fits.hdu.image import Section
 from astropy.io.fits.verify import VerifyError
@@ -47,7 +48,10 @@ from hst_cloud.values import ByteRange, Product, ProductLike
 
 __all__ = ["REJECTED", "open", "parsed"]
 
-REJECTED = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, VerifyError)
+REJECTED = (
+    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError, ZeroDivisionError,
+    VerifyError, CfitsioException,
+)  # fmt: skip
 """What astropy has been seen to raise on bytes that are no FITS file."""
 
 
@@ -279,10 +283,24 @@ class _OneBatchCompressed(CompImageSection):
         file = _file_of(table)
         if file is None:
             return super().__getitem__(key)
-        header = table.header
-        size = header["NAXIS1"] * header["NAXIS2"] + header.get("PCOUNT", 0)
-        with file.ahead([ByteRange(table._data_offset, table._data_offset + size)]):  # noqa: SLF001
-            return super().__getitem__(key)
+        with file.table(self.hdu.fileinfo()["hdrLoc"]):
+            try:
+                return super().__getitem__(key)
+            except REJECTED as error:
+                if isinstance(error, HSTCloudError | IndexError):  # an index is the caller's
+                    raise
+                said = (str(error).splitlines() or [type(error).__name__])[0]
+                message = f"{file.name} has tiles in HDU {self.hdu.name},{self.hdu.ver} that cannot be decoded: {said}"
+                raise FormatError(message, key=file.layout.key) from error
+
+
+class _BinTableHDU(fits.BinTableHDU):
+    def _get_tbdata(self) -> Any:  # astropy's one place where the rows of a table are read
+        file = _file_of(self)
+        if file is None:
+            return super()._get_tbdata()
+        with file.table(self.fileinfo()["hdrLoc"]):
+            return super()._get_tbdata()
 
 
 class _PrimaryHDU(fits.PrimaryHDU):
@@ -307,6 +325,7 @@ _OURS: dict[type, type] = {
     fits.PrimaryHDU: _PrimaryHDU,
     fits.ImageHDU: _ImageHDU,
     fits.CompImageHDU: _CompImageHDU,
+    fits.BinTableHDU: _BinTableHDU,
 }
 for _theirs, _ours in _OURS.items():
     # hdul.info() prints the name of the class, and a pickle or copy of an HDU is astropy's.

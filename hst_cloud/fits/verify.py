@@ -19,6 +19,7 @@ be read anonymously.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Callable, Iterator
@@ -27,7 +28,8 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from hst_cloud.fits.structure import BLOCK, Cards, HDUExtent, extent, header_stop, plausible
+from hst_cloud.errors import FormatError
+from hst_cloud.fits.structure import BLOCK, LONGEST_HEADER, Cards, HDUExtent, extent, header_stop, plausible
 
 __all__ = [
     "LENGTH",
@@ -53,7 +55,6 @@ Read: TypeAlias = "Callable[[int, int], bytes | memoryview]"
 
 _CHUNK = 4 * 1024 * 1024  # bytes read and summed at a time
 _MIB = 1024 * 1024
-_LONGEST_HEADER = 16 * _MIB  # of one HDU; more is no header
 
 # Sizes of parts in MiB that programs upload with, the usual ones first. AWS CLI and boto3: 8; others as their manuals
 # say, or chosen so that a large object has no more than S3's 10,000 parts.
@@ -213,7 +214,10 @@ def _check_fits(read: Read, size: int) -> Verdict | None:
     faults: list[str] = []
     while at < size:
         header = _header(read, at, size)
-        where = extent(header, at) if header is not None else None
+        where = None
+        if header is not None:
+            with contextlib.suppress(FormatError):  # it is for readers to refuse it
+                where = extent(header, at)
         if header is None or where is None:  # no FITS, or something behind the last HDU
             break
         told = fits_sums(header)
@@ -245,8 +249,8 @@ def _same(a: int, b: int) -> bool:
 def _header(read: Read, at: int, size: int) -> bytes | None:
     """Return the header that begins at `at`, of whole blocks; None if there is none."""
     buffer = b""
-    while len(buffer) < min(_LONGEST_HEADER, size - at):
-        data = bytes(read(at + len(buffer), min(at + len(buffer) + 16 * BLOCK, size)))
+    while len(buffer) < min(LONGEST_HEADER, size - at):
+        data = bytes(read(at + len(buffer), min(at + max(2 * len(buffer), 16 * BLOCK), size)))
         searched = len(buffer) // BLOCK * BLOCK
         buffer += data
         if not plausible(buffer, at):

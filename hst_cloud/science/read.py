@@ -16,6 +16,7 @@ from hst_cloud.archive.inputs import as_product
 from hst_cloud.archive.places import placed
 from hst_cloud.errors import FormatError, HSTCloudError, ObjectChangedError, QueryError, TruncatedFileError
 from hst_cloud.fits.compressed import inflated
+from hst_cloud.fits.guards import check_data, has_heap
 from hst_cloud.fits.header_blocks import HDULike, HDUName, as_hdu
 from hst_cloud.fits.index import Index, IndexLike, as_index
 from hst_cloud.fits.layout import Layout, Scan
@@ -174,14 +175,15 @@ def _read(
     if data is not None:
         chosen = _chosen(parsed(io.BytesIO(data), found.layout, address), wanted, found.layout)
         return fits.HDUList([_loaded(hdu, None, address, found.layout) for hdu in chosen])
-    buffers = [
-        _buffer(found, hdu)
+    extents = [
+        hdu
         for number, hdu in enumerate(found.layout.hdus)
         if hdu.data.size and (wanted is None or number == 0 or any(one.means(number, hdu) for one in wanted))
     ]
-    beyond = max((buffer.extent.data.stop for buffer in buffers), default=0)
-    if beyond > found.layout.size:
+    beyond = max((hdu.data.stop for hdu in extents), default=0)
+    if beyond > found.layout.size:  # before memory is taken for what is not there
         raise _truncated(address, beyond, found.layout)
+    buffers = [_buffer(found, hdu) for hdu in extents]
     if not proven and all(found.segments.find(*buffer.wanted) for buffer in buffers):
         store.read(found.layout.key, [ByteRange(0, 1)], etag=found.layout.etag)
     hdul: fits.HDUList | None = None
@@ -194,6 +196,10 @@ def _read(
             buffers[number].turn()
     if hdul is None:
         hdul = parsed(RangeFile(store, found), found.layout, address)
+    for buffer in buffers:
+        header = bytes(found.segments.find(*buffer.extent.header) or b"")
+        if has_heap(header):
+            check_data(header, buffer.extent, buffer.place.data, address)
     by_place = {buffer.extent.data.start: buffer for buffer in buffers}
     chosen = _chosen(hdul, wanted, found.layout)
     return fits.HDUList([_loaded(hdu, by_place.get(_place(hdu)), address, found.layout) for hdu in chosen])
