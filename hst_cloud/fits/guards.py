@@ -13,8 +13,8 @@ import functools
 import math
 import re
 import zlib
-from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ _FORM = re.compile(r"(\d{0,10})([LXBIJKAEDCMPQ])([LXBIJKAEDCM]?)")
 _CODECS = frozenset({"GZIP_1", "GZIP_2", "RICE_1", "RICE_ONE", "PLIO_1", "HCOMPRESS_1", "NOCOMPRESS"})
 
 _Heap: TypeAlias = "NDArray[np.uint8]"
+_Numbers: TypeAlias = "NDArray[np.int64]"
 
 
 class _Column(NamedTuple):
@@ -148,7 +149,7 @@ def _check_geometry(cards: Cards, hdu: HDUExtent, key: str) -> None:
         found = f"ZCMPTYPE = {codec[:40]!r} and ZBITPIX = {bitpix}"
         _refuse(key, hdu, f"{found}: expected one of {', '.join(sorted(_CODECS))}, and one of {sorted(STORED)}")
     shape, tile = _shapes(cards)
-    if any(n is None or n < 0 for n in shape) or any(n is None or n < 1 for n in tile) or not shape:
+    if min(shape, default=-1) < 0 or min(tile) < 1:
         _refuse(key, hdu, f"an image in tiles has ZNAXISn = {shape} and ZTILEn = {tile}: expected positive numbers")
     tiles = math.prod(-(-n // t) for n, t in zip(shape, tile, strict=True))
     if tiles != hdu.shape[0]:
@@ -253,32 +254,34 @@ def check_data(header: bytes, hdu: HDUExtent, data: bytes | memoryview, key: str
             _refuse(key, hdu, fault)
 
 
-def _sizes(counts: NDArray[np.int64], element: int, most: int) -> NDArray[np.int64]:
+def _sizes(counts: _Numbers, element: int, most: int) -> _Numbers:
     """Return the bytes of so many elements; more than there are where that is so, whatever the product."""
     counts = np.minimum(counts, most + 1)
-    eighths: NDArray[np.int64] = -(-counts // 8) if not element else np.minimum(counts * element, most + 1)
+    eighths: _Numbers = -(-counts // 8) if not element else np.minimum(counts * element, most + 1)
     return eighths
 
 
-def _tiles_fault(cards: Cards, heap: _Heap, places: dict[str, Any]) -> str:
+def _tiles_fault(cards: Cards, heap: _Heap, places: Mapping[str, tuple[_Numbers, _Numbers]]) -> str:
     """Return what is wrong with a tile, for its decoder would not see it; empty where nothing is."""
     shape, tile = _shapes(cards)
     elements = _elements(shape, tile)
     codec = cards.text("ZCMPTYPE")
-    main = places.get("COMPRESSED_DATA")
     fault = ""
-    if main is not None and codec == "HCOMPRESS_1":
-        fault = _hcompress_fault(heap, *main, elements)
-    elif main is not None and codec == "PLIO_1":
-        fault = _plio_fault(heap, *main)
-    elif main is not None and codec.startswith("GZIP"):
-        fault = _gzip_fault(heap, *main, elements)
+    if "COMPRESSED_DATA" in places:
+        offsets, sizes = places["COMPRESSED_DATA"]
+        if codec == "HCOMPRESS_1":
+            fault = _hcompress_fault(heap, offsets, sizes, elements)
+        elif codec == "PLIO_1":
+            fault = _plio_fault(heap, offsets, sizes)
+        elif codec.startswith("GZIP"):
+            fault = _gzip_fault(heap, offsets, sizes, elements)
     if not fault and "GZIP_COMPRESSED_DATA" in places:
-        fault = _gzip_fault(heap, *places["GZIP_COMPRESSED_DATA"], elements)
+        offsets, sizes = places["GZIP_COMPRESSED_DATA"]
+        fault = _gzip_fault(heap, offsets, sizes, elements)
     return fault
 
 
-def _elements(shape: Sequence[int], tile: Sequence[int]) -> NDArray[np.int64]:
+def _elements(shape: Sequence[int], tile: Sequence[int]) -> _Numbers:
     """Return the pixels of each tile; those at the edges have fewer."""
     counts = np.ones(1, np.int64)
     for length, step in zip(shape, tile, strict=True):
@@ -287,16 +290,14 @@ def _elements(shape: Sequence[int], tile: Sequence[int]) -> NDArray[np.int64]:
     return counts
 
 
-def _beginnings(heap: _Heap, offsets: NDArray[np.int64], sizes: NDArray[np.int64], count: int) -> _Heap:
+def _beginnings(heap: _Heap, offsets: _Numbers, sizes: _Numbers, count: int) -> _Heap:
     """Return the first bytes of each tile, zeros where it has fewer."""
     at = offsets[:, None] + np.arange(count)
     inside = np.arange(count) < sizes[:, None]
     return np.where(inside, heap[np.where(inside, at, 0)], 0).astype(np.uint8)
 
 
-def _hcompress_fault(
-    heap: _Heap, offsets: NDArray[np.int64], sizes: NDArray[np.int64], elements: NDArray[np.int64]
-) -> str:
+def _hcompress_fault(heap: _Heap, offsets: _Numbers, sizes: _Numbers, elements: _Numbers) -> str:
     # Two bytes of magic, nx, ny and scale in four, the sum of all pixels in eight, three numbers of bit planes.
     used = sizes > 0
     heads = _beginnings(heap, offsets, sizes, 25)
@@ -311,7 +312,7 @@ def _hcompress_fault(
     return f"tile {row} of HCOMPRESS_1 has {found}: expected the {elements[row]} pixels of its place"
 
 
-def _plio_fault(heap: _Heap, offsets: NDArray[np.int64], sizes: NDArray[np.int64]) -> str:
+def _plio_fault(heap: _Heap, offsets: _Numbers, sizes: _Numbers) -> str:
     # Line lists of IRAF: with a positive third word it is their length, and they begin with the fourth; else the second
     # word is the length of their header, and the fourth and fifth their length.
     used = sizes > 0
@@ -326,13 +327,13 @@ def _plio_fault(heap: _Heap, offsets: NDArray[np.int64], sizes: NDArray[np.int64
     return f"tile {row} of PLIO_1 tells of {length[row]} words: expected at most the {sizes[row] // 2} that it has"
 
 
-def _gzip_fault(heap: _Heap, offsets: NDArray[np.int64], sizes: NDArray[np.int64], elements: NDArray[np.int64]) -> str:
+def _gzip_fault(heap: _Heap, offsets: _Numbers, sizes: _Numbers, elements: _Numbers) -> str:
     for row in np.flatnonzero(sizes * _DEFLATE > ALLOWANCE).tolist():
         most = int(elements[row]) * 8
         packed = heap[offsets[row] : offsets[row] + sizes[row]]
         machine = zlib.decompressobj(_GZIP)
         try:
-            inflated = len(machine.decompress(packed, most + 1))
+            inflated = len(machine.decompress(packed.data, most + 1))
         except zlib.error as error:
             return f"tile {row} is no gzip: {error}"
         if inflated > most or machine.unused_data:

@@ -21,15 +21,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import re
+import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from hst_cloud.errors import FormatError
+from hst_cloud.errors import CorruptFileError, FormatError, HSTCloudWarning
+from hst_cloud.fits.layout import Scan
 from hst_cloud.fits.structure import BLOCK, LONGEST_HEADER, Cards, HDUExtent, extent, header_stop, plausible
+from hst_cloud.store.objects import Store
+from hst_cloud.store.ranges import fetch
+from hst_cloud.values import ByteRange
 
 __all__ = [
     "LENGTH",
@@ -42,6 +48,7 @@ __all__ = [
     "fits_sums",
     "ones_complement",
     "part_sizes",
+    "verified",
 ]
 
 LENGTH_AND_ETAG = "length+etag only"
@@ -110,6 +117,50 @@ def check(read: Read, size: int, etag: str | None) -> Verdict:
             if _md5_of_parts(read, size, part) == parts.md5:
                 return Verdict(f"md5 of parts ({part / _MIB:.10g} MiB)" if parts.number > 1 else "md5 of parts (one)")
     return _check_fits(read, size) or Verdict(LENGTH if etag is None else LENGTH_AND_ETAG)
+
+
+def verified(store: Store, found: Scan) -> tuple[Scan, Verdict]:
+    """Read all of a file into memory, and check it.
+
+    Parameters
+    ----------
+    store : Store
+        Where to read.
+    found : Scan
+        What a walk found.
+
+    Returns
+    -------
+    tuple of (Scan, Verdict)
+        The scan with all bytes, which are those that were checked; and what came of it.
+
+    Raises
+    ------
+    CorruptFileError
+        The bytes contradict the checksum.
+
+    Warns
+    -----
+    HSTCloudWarning
+        Nothing tells what the bytes ought to be.
+
+    Notes
+    -----
+    Requests: one for each 8 MiB that was not read yet, many in flight. Memory: the file.
+    """
+    layout, address = found.layout, store.address(found.layout.key)
+    everything = ByteRange(0, layout.size)
+    held = fetch(store, layout.key, [everything], etag=layout.etag, held=found.segments)
+    data = held.find(*everything) or memoryview(b"")
+    verdict = check(lambda start, stop: data[start:stop], layout.size, layout.etag)
+    if verdict.fault:
+        message = f"the bytes of {address} are not the right ones: {verdict.fault}. Read it again, or from MAST"
+        raise CorruptFileError(message, key=layout.key)
+    if not verdict.of_content:
+        message = f"{address} tells no checksum of its content: it was checked for {verdict.check}"
+        warnings.warn(message, HSTCloudWarning, stacklevel=4)
+    logging.getLogger("hst_cloud").debug("verified %s: %s", address, verdict.check)
+    return replace(found, segments=held), verdict
 
 
 # --- ETags -----------------------------------------------------------------------------------------------------------

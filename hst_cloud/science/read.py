@@ -26,6 +26,7 @@ from hst_cloud.fits.rangefile import RangeFile
 from hst_cloud.fits.reader import REJECTED, parsed
 from hst_cloud.fits.recall import keeping, look
 from hst_cloud.fits.structure import HDUExtent
+from hst_cloud.fits.verify import verified
 from hst_cloud.fits.whole import receive, walk_or_all
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.drive import run_one
@@ -44,6 +45,7 @@ def read(
     store: StoreLike = None,
     index: IndexLike = True,
     in_flight: int = S3.in_flight,
+    verify: bool = False,
 ) -> fits.HDUList:
     """Read a whole product into memory, with all connections at work.
 
@@ -65,6 +67,9 @@ def read(
         noticed, and the file read anew.
     in_flight : int, optional
         Requests in flight at a time.
+    verify : bool, optional
+        Whether to compare the bytes of the whole file with what its ETag or its headers tell, as for `~hst_cloud.open`;
+        it takes the file's size of memory once more. ``hdul.verified`` then says which check it was.
 
     Returns
     -------
@@ -83,8 +88,10 @@ def read(
         As for `~hst_cloud.open`.
     ObjectChangedError
         The object was replaced while it was being read.
+    CorruptFileError
+        With `verify`, the bytes contradict a checksum.
     FormatError
-        The object is no FITS file, or astropy cannot decode its data.
+        The object is no FITS file, its headers contradict themselves, or astropy cannot decode its data.
     TruncatedFileError
         The data of an HDU that is wanted are beyond the end of the object.
 
@@ -118,6 +125,8 @@ def read(
     found = look(kept, where, known)
     if kept is not None and found is not None:
         try:
+            if verify:
+                return _verified(where, found, wanted, in_flight)
             return _read(where, found, wanted, in_flight, stacklevel=3, proven=False)
         except ObjectChangedError:  # what the index knew is out of date, and nobody holds anything of it
             pass
@@ -125,7 +134,17 @@ def read(
             if _is_current(where, found.layout):
                 raise
         kept.forget(where, known.key)
-    return _read(where, _walked(where, known, kept, in_flight), wanted, in_flight, stacklevel=3)
+    found = _walked(where, known, kept, in_flight)
+    if verify:
+        return _verified(where, found, wanted, in_flight)
+    return _read(where, found, wanted, in_flight, stacklevel=3)
+
+
+def _verified(store: Store, found: Scan, wanted: Sequence[HDUName] | None, in_flight: int) -> fits.HDUList:
+    found, verdict = verified(store, found)
+    hdul = _read(store, found, wanted, in_flight, stacklevel=4)
+    hdul.verified = verdict.check
+    return hdul
 
 
 def _wanted(hdus: HDULike | Sequence[HDULike] | None) -> list[HDUName] | None:

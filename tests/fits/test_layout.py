@@ -119,7 +119,10 @@ def test_a_header_without_end_is_given_up():
     content = b"SIMPLE  =                    T".ljust(80) + b"A".ljust(80) * (2 * LONGEST_HEADER // 80)
     asked = []
     with pytest.raises(FormatError, match=rf"x has a header at byte 0 without END in its {LONGEST_HEADER} bytes"):
-        drive(scan("x"), lambda batch: [asked.append(r) or Piece(content[r.start : r.stop], len(content), "1") for r in batch])
+        drive(
+            scan("x"),
+            lambda batch: [asked.append(r) or Piece(content[r.start : r.stop], len(content), "1") for r in batch],
+        )
     assert sum(r.size for r in asked) <= LONGEST_HEADER
     assert len(asked) <= 10
 
