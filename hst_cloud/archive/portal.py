@@ -156,7 +156,9 @@ def pages(
         found.total = max(total, found.rows)
         if found.rows > MOST_ROWS:
             url = portal.MAST_REQUEST_URL
-            message = f"MAST at {url} gave {found.rows} rows: expected at most {MOST_ROWS}. Ask by dates (since=, until=)"
+            message = (
+                f"MAST at {url} gave {found.rows} rows: expected at most {MOST_ROWS}. Ask by dates (since=, until=)"
+            )
             raise ArchiveAnswerError(message, url=url)
         if progress:
             progress(Progress(what="observations", done=before + found.rows, total=before + found.total))
