@@ -134,8 +134,8 @@ def _verified(
         known = _placed(known, paths, failure)
         if failure:
             message = (
-                f"MAST {failure} That leaves {len(uris)} products without a place, such as {uris[0][:120]!r}; "
-                "all others have theirs by rule, and what the bucket says of it."
+                f"MAST {failure} Therefore {len(uris)} of {len(known)} products have no place, such as "
+                f"{uris[0][:120]!r}; all others have theirs by rule, and what the bucket says of it."
             )
             warnings.warn(message, HSTCloudWarning, stacklevel=3)
     prefixes = _prefixes(known)

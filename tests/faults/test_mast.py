@@ -76,7 +76,7 @@ def test_row_30_what_is_left_without_mast(mast):
     """Names and URIs have their keys by rule; the warning says what has none, and why."""
     mast.faults = Fault(service="mast", status=503)
     given = ["jbqf03gjq_flc.fits", "mast:HST/product/jbqf03gjq_raw.fits", URIS[0]]
-    with pytest.warns(HSTCloudWarning, match=rf"could not be asked: .*503.*leaves 1 products without .*{URIS[0]}"):
+    with pytest.warns(HSTCloudWarning, match=rf"could not be asked: .*503.*1 of 3 products have no place, .*{URIS[0]}"):
         table = hst.resolve(given, verify=True)
     assert [bool(key) for key in table["key"]] == [True, True, False]
     assert "could not be asked" in table["reason"][2]
