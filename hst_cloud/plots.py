@@ -21,6 +21,7 @@ from hst_cloud.archive.inputs import as_product
 from hst_cloud.drawable import Floats, Picture, kind_of
 from hst_cloud.errors import FormatError, MissingExtraError
 from hst_cloud.fits.reader import open as open_product
+from hst_cloud.science.solutions import solving_header
 from hst_cloud.store.adapters import StoreLike
 from hst_cloud.values import ProductLike
 
@@ -159,7 +160,7 @@ def _sky_axes(figure: Figure, hdul: fits.HDUList, hdu: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)  # old dates that astropy repairs; the sky is not touched
         try:
-            wcs = WCS(hdu.header, hdul).celestial
+            wcs = WCS(solving_header(hdu.header), hdul).celestial
         except (ValueError, KeyError, MemoryError):  # what astropy and wcslib raise on a WCS that makes no sense
             wcs = None
     if wcs is None or wcs.pixel_n_dim != 2 or not wcs.has_celestial or wcs.wcs.lngtyp != "RA":

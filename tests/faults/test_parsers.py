@@ -140,6 +140,20 @@ def test_heaps(content, data):
     assert (used.sum(axis=1) <= hdu.data.size - rows * width).all()
 
 
+UNSEEN = [name for name in STREAMS if name not in {"RICE of zeros", "gzip of another size"}]
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_row_38_streams_are_refused_before_they_are_decoded(name):
+    """Whether or not the decoder would have noticed; RICE checks itself, and a small size is wrong harmlessly."""
+    content = STREAMS[name]
+    found = answered(scan("k", size=len(content)), content)
+    hdu = found.layout.hdus[1]
+    header, data = bytes(found.segments.find(*hdu.header)), content[hdu.data.start : hdu.data.stop]
+    with pytest.raises(FormatError, match=r"contradicts itself: tile 0 (of|is) "):
+        check_data(header, hdu, data, "k")
+
+
 # --- What is kept on disk --------------------------------------------------------------------------------------------
 
 
