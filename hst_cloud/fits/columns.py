@@ -24,7 +24,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from hst_cloud.errors import FormatError, QueryError
-from hst_cloud.fits.guards import check_data, has_heap
+from hst_cloud.fits.guards import REJECTED, check_data, has_heap
 from hst_cloud.fits.layout import BLOCK, HDUExtent
 from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
@@ -149,7 +149,7 @@ def form_of(header: bytes, key: str) -> Form:
         cards = [card for card in cards if card[:5] in _SHAPING]
     try:
         return _form(b"".join(cards), header[11:19] == b"TABLE   ", _integer(_WIDTH, header))
-    except (fits.VerifyError, ValueError, TypeError, KeyError, IndexError) as error:
+    except REJECTED as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         message = f"{key} has a table that astropy cannot read: {said}"
         raise FormatError(message, key=key) from error
@@ -349,7 +349,7 @@ def _by_astropy(read: TableRead) -> dict[str, NDArray[Any]]:
             data = hdul[1].data
             rows = slice(len(read.rows)) if read.form.ascii else slice(read.rows.start, read.rows.stop)
             return {name: _native(data[name][rows]) for name in read.names}
-    except (fits.VerifyError, ValueError, TypeError, IndexError, OSError) as error:
+    except REJECTED as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         message = f"{read.key} has a table in HDU {read.number} ({read.extent.name}) that astropy cannot read: {said}"
         raise FormatError(message, key=read.key) from error

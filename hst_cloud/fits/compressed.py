@@ -7,17 +7,18 @@ import lzma
 import warnings
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from hst_cloud.errors import FormatError, HSTCloudWarning
 from hst_cloud.fits.guards import check_data, has_heap, most_inflated
-from hst_cloud.fits.layout import Scan, scan
+from hst_cloud.fits.layout import Layout, Scan, scan
 from hst_cloud.store.objects import Piece, Store
 from hst_cloud.store.plan import drive
 from hst_cloud.store.ranges import fetch
 from hst_cloud.values import ByteRange
 
-__all__ = ["inflated"]
+__all__ = ["Inflated", "inflated"]
 
 _PIECE = 4 * 1024 * 1024
 
@@ -28,7 +29,16 @@ MAX_INFLATED = 4 * 1024**3
 """Bytes that a compressed file may become: the largest uncompressed HST products are below 2 GB."""
 
 
-def inflated(store: Store, found: Scan, *, stacklevel: int) -> bytes | None:
+class Inflated(NamedTuple):
+    """What a compressed file becomes."""
+
+    data: bytes
+    """All of it."""
+    layout: Layout
+    """Where its HDUs lie therein; what it is compressed to has none."""
+
+
+def inflated(store: Store, found: Scan, *, stacklevel: int) -> Inflated | None:
     """Read a compressed file whole and decompress it; None if it is not compressed.
 
     Parameters
@@ -77,18 +87,18 @@ def inflated(store: Store, found: Scan, *, stacklevel: int) -> bytes | None:
     except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
         message = f"{address} cannot be decompressed: {error}"
         raise FormatError(message, key=layout.key) from error
-    _check(data, address)
-    return data
+    return Inflated(data, replace(_walked(data, address), key=layout.key, etag=layout.etag))
 
 
-def _check(data: bytes, address: str) -> None:
-    """Raise unless headers and heaps of a file in memory may be believed."""
+def _walked(data: bytes, address: str) -> Layout:
+    """Return the layout of a file in memory; raise unless its headers and heaps may be believed."""
     plan = scan(address, size=len(data), first=len(data))
-    hdus = drive(plan, lambda asks: [Piece(data[a:b], len(data), None) for a, b in asks]).layout.hdus
-    for hdu in hdus:
+    layout = drive(plan, lambda asks: [Piece(data[a:b], len(data), None) for a, b in asks]).layout
+    for hdu in layout.hdus:
         header = data[slice(*hdu.header)]
         if has_heap(header) and hdu.data.stop <= len(data):
             check_data(header, hdu, memoryview(data)[slice(*hdu.data)], address)
+    return layout
 
 
 def _decompressed(data: bytes, head: bytes, most: int) -> bytes:

@@ -17,12 +17,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
+from astropy.io.fits.hdu.compressed._compression import CfitsioException  # its only name
+from astropy.io.fits.verify import VerifyError
 from numpy.typing import NDArray
 
 from hst_cloud.errors import FormatError
 from hst_cloud.fits.structure import CARD, STORED, Cards, HDUExtent
 
-__all__ = ["ALLOWANCE", "RATIO", "check_data", "check_header", "has_heap", "most_inflated"]
+__all__ = ["ALLOWANCE", "RATIO", "REJECTED", "check_data", "check_header", "has_heap", "most_inflated"]
 
 RATIO = 200
 """What compressed bytes may become, times their number: real images become 2 to 10 times as many."""
@@ -35,6 +37,22 @@ ldfd01vnq_counts_a.fits.gz, two images of COS with few counts, becomes 168 MB fr
 
 TILE_ALLOWANCE = 16 * 1024 * 1024
 """Bytes that one tile may become unseen."""
+
+REJECTED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    CfitsioException,
+    VerifyError,
+    zlib.error,
+)
+"""What astropy has been seen to raise on bytes that are no FITS file."""
 
 FIELDS = 999  # columns at most: FITS Standard 4.0, sec. 7.3.1
 _DEFLATE = 1032  # bytes that one byte of gzip becomes at most: https://zlib.net/zlib_tech.html

@@ -13,16 +13,17 @@ import io
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote
 
 from astropy.io import fits
-from astropy.io.fits.hdu.compressed._compression import CfitsioException  # its only name
+from astropy.io.fits.hdu.base import _CorruptedHDU
+from astropy.io.fits.hdu.compressed.compbintable import _CompBinTableHDU as TheirCompBinTableHDU
 from astropy.io.fits.hdu.compressed.section import CompImageSection
 from astropy.io.fits.hdu.image import Section
-from astropy.io.fits.verify import VerifyError
 
 from hst_cloud.archive.inputs import as_product
 from hst_cloud.archive.places import placed
@@ -35,6 +36,7 @@ from hst_cloud.errors import (
     ObjectNotFoundError,
 )
 from hst_cloud.fits import compressed
+from hst_cloud.fits.guards import REJECTED
 from hst_cloud.fits.index import Index, IndexLike, as_index
 from hst_cloud.fits.layout import Layout, Scan
 from hst_cloud.fits.pixels import Box, box_array, box_ranges
@@ -47,13 +49,7 @@ from hst_cloud.store.objects import HTTPStore, Store
 from hst_cloud.store.policy import MAST
 from hst_cloud.values import ByteRange, Product, ProductLike
 
-__all__ = ["REJECTED", "open", "parsed"]
-
-REJECTED = (
-    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError,
-    ZeroDivisionError, VerifyError, CfitsioException,
-)  # fmt: skip
-"""What astropy has been seen to raise on bytes that are no FITS file."""
+__all__ = ["open", "parsed"]
 
 
 def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
@@ -174,12 +170,14 @@ def _open(store: Store, product: Product, like: IndexLike, *, verify: bool) -> f
 def _opened(store: Store, found: Scan, index: Index | None, address: str) -> fits.HDUList:
     inflated = compressed.inflated(store, found, stacklevel=4)
     if inflated is not None:
-        return parsed(io.BytesIO(inflated), found.layout, address)
+        return parsed(io.BytesIO(inflated.data), inflated.layout, address)
     file = RangeFile(store, found, changed=_forgetting(store, found.layout, index))
     hdul = parsed(file, found.layout, address)
     _warn_if_truncated(found, address)
     for hdu in hdul:
         hdu.__class__ = _OURS.get(type(hdu), type(hdu))
+        if isinstance(hdu, _CompImageHDU):
+            hdu._bintable.__class__ = _CompBinTableHDU  # noqa: SLF001
     return hdul
 
 
@@ -193,7 +191,7 @@ def parsed(file: io.IOBase, layout: Layout, address: str) -> fits.HDUList:
     """
     try:
         hdul = fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=True)
-        len(hdul)  # has astropy read all headers now, from memory
+        everything = list(hdul)  # has astropy read all headers now, from memory
     except HSTCloudError:
         raise
     except REJECTED as error:
@@ -202,7 +200,23 @@ def parsed(file: io.IOBase, layout: Layout, address: str) -> fits.HDUList:
         raise FormatError(message, key=layout.key) from error
     if isinstance(file, RangeFile):
         file.opening = False
+    _check_walk(everything, layout, address)
     return hdul
+
+
+def _check_walk(hdul: Sequence[Any], layout: Layout, address: str) -> None:
+    """Raise if astropy sees another file than the walk, which has judged what it saw.
+
+    Raises
+    ------
+    FormatError
+        An HDU begins where none was found, or is none that astropy can use.
+    """
+    proven = {hdu.header.start for hdu in layout.hdus}
+    for number, hdu in enumerate(hdul):
+        if isinstance(hdu, _CorruptedHDU) or hdu.fileinfo()["hdrLoc"] not in proven:
+            message = f"{address} is no FITS file that can be read: the header of its HDU {number} has damaged cards"
+            raise FormatError(message, key=layout.key)
 
 
 def _forgetting(store: Store, layout: Layout, index: Index | None) -> Callable[[], None] | None:
@@ -303,24 +317,45 @@ class _OneBatchCompressed(CompImageSection):
         file = _file_of(table)
         if file is None:
             return super().__getitem__(key)
-        with file.table(self.hdu.fileinfo()["hdrLoc"]):
-            try:
-                return super().__getitem__(key)
-            except REJECTED as error:
-                if isinstance(error, HSTCloudError | IndexError):  # an index is the caller's
-                    raise
-                said = (str(error).splitlines() or [type(error).__name__])[0]
-                message = f"{file.name} has tiles in HDU {self.hdu.name},{self.hdu.ver} that cannot be decoded: {said}"
-                raise FormatError(message, key=file.layout.key) from error
+        with _decoding(self.hdu, file, also=IndexError):  # an index is the caller's
+            return super().__getitem__(key)
 
 
-class _BinTableHDU(fits.BinTableHDU):
+@contextmanager
+def _decoding(hdu: Any, file: RangeFile, *, also: type[Exception] = HSTCloudError) -> Generator[None]:
+    """Read what astropy is about to decode and check it; let no error of astropy's but `also` reach the user."""
+    try:
+        with file.table(hdu.fileinfo()["hdrLoc"]):
+            yield
+    except (HSTCloudError, also):
+        raise
+    except REJECTED as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        message = f"{file.name} has data in HDU {hdu.name},{hdu.ver} that cannot be decoded: {said}"
+        raise FormatError(message, key=file.layout.key) from error
+
+
+class _Decoded:
+    """A table whose rows are checked before astropy makes anything of them."""
+
     def _get_tbdata(self) -> Any:  # astropy's one place where the rows of a table are read
         file = _file_of(self)
         if file is None:
-            return super()._get_tbdata()
-        with file.table(self.fileinfo()["hdrLoc"]):
-            return super()._get_tbdata()
+            return super()._get_tbdata()  # type: ignore[misc]  # of astropy's class, which follows this one
+        with _decoding(self, file):
+            return super()._get_tbdata()  # type: ignore[misc]  # as above
+
+
+class _BinTableHDU(_Decoded, fits.BinTableHDU):
+    pass
+
+
+class _TableHDU(_Decoded, fits.TableHDU):
+    pass
+
+
+class _CompBinTableHDU(_Decoded, TheirCompBinTableHDU):
+    pass
 
 
 class _PrimaryHDU(fits.PrimaryHDU):
@@ -346,6 +381,7 @@ _OURS: dict[type, type] = {
     fits.ImageHDU: _ImageHDU,
     fits.CompImageHDU: _CompImageHDU,
     fits.BinTableHDU: _BinTableHDU,
+    fits.TableHDU: _TableHDU,
 }
 for _theirs, _ours in _OURS.items():
     # hdul.info() prints the name of the class, and a pickle or copy of an HDU is astropy's.

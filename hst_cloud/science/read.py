@@ -16,14 +16,14 @@ from hst_cloud.archive.inputs import as_product
 from hst_cloud.archive.places import placed
 from hst_cloud.errors import FormatError, HSTCloudError, ObjectChangedError, QueryError, TruncatedFileError
 from hst_cloud.fits.compressed import inflated
-from hst_cloud.fits.guards import check_data, has_heap
+from hst_cloud.fits.guards import REJECTED, check_data, has_heap
 from hst_cloud.fits.header_blocks import HDULike, HDUName, as_hdu
 from hst_cloud.fits.index import Index, IndexLike, as_index
 from hst_cloud.fits.layout import Layout, Scan
 from hst_cloud.fits.pixels import Image, image_of, scaled
 from hst_cloud.fits.predict import siblings
 from hst_cloud.fits.rangefile import RangeFile
-from hst_cloud.fits.reader import REJECTED, parsed
+from hst_cloud.fits.reader import parsed
 from hst_cloud.fits.recall import keeping, look
 from hst_cloud.fits.structure import HDUExtent
 from hst_cloud.fits.verify import verified
@@ -192,7 +192,7 @@ def _read(
     address = store.address(found.layout.key)
     data = inflated(store, found, stacklevel=stacklevel)
     if data is not None:
-        chosen = _chosen(parsed(io.BytesIO(data), found.layout, address), wanted, found.layout)
+        chosen = _chosen(parsed(io.BytesIO(data.data), data.layout, address), wanted, found.layout)
         return fits.HDUList([_loaded(hdu, None, address, found.layout) for hdu in chosen])
     extents = [
         hdu
