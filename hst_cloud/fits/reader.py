@@ -210,11 +210,15 @@ def _check_walk(hdul: Sequence[Any], layout: Layout, address: str) -> None:
     Raises
     ------
     FormatError
-        An HDU begins where none was found, or is none that astropy can use.
+        An HDU begins where none was found, is of another shape, or is none that astropy can use.
     """
-    proven = {hdu.header.start for hdu in layout.hdus}
+    proven = {hdu.header.start: hdu for hdu in layout.hdus}
     for number, hdu in enumerate(hdul):
-        if isinstance(hdu, _CorruptedHDU) or hdu.fileinfo()["hdrLoc"] not in proven:
+        same = None if isinstance(hdu, _CorruptedHDU) else proven.get(hdu.fileinfo()["hdrLoc"])
+        if same is not None and type(hdu) in {fits.PrimaryHDU, fits.ImageHDU}:
+            is_same = (hdu.shape, hdu._orig_bitpix) == (same.shape, same.bitpix)  # noqa: SLF001  # its only name
+            same = same if is_same else None
+        if same is None:
             message = f"{address} is no FITS file that can be read: the header of its HDU {number} has damaged cards"
             raise FormatError(message, key=layout.key)
 

@@ -90,6 +90,13 @@ HEADERS = {
 }
 """Headers that tell no length of their data."""
 
+AMBIGUOUS = {
+    "an end with a remark": PRIMARY.replace(b"END  ", b"END \x7f") + HEADERS["an axis below zero"][2880:],
+    "a length told twice": PRIMARY + extension("IMAGE", 16, (5, 10), ("NAXIS1", -5)) + bytes(2880),
+    "bits told twice": PRIMARY + extension("IMAGE", 8, (5, 10), ("BITPIX", -64)) + bytes(2880),
+}
+"""Headers that astropy may read in another way than the standard has it."""
+
 TABLES = {
     "a million columns": PRIMARY + table(10, 8, ["1D"], fields=1_000_000) + bytes(2880),
     "columns below zero": PRIMARY + table(10, 8, ["1D"], fields=-1) + bytes(2880),

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from faults.bombs import GZIP, HEADERS, HEAPS, PRIMARY, STREAMS, TABLES, TILES, block, extension, header
+from faults.bombs import AMBIGUOUS, GZIP, HEADERS, HEAPS, PRIMARY, STREAMS, TABLES, TILES, block, extension, header
 from faults.conftest import NAME
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -101,6 +101,16 @@ def test_row_35_headers_without_sense(serve, bounded, bomb, verb):
     with pytest.raises(FormatError, match=r"has (BITPIX|NAXIS\d?|PCOUNT|GCOUNT) = (-?\d+|'two +'|nothing).*: expected"):
         verb()
     assert len(archive.requests) == 1
+
+
+@pytest.mark.parametrize("bomb", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
+@pytest.mark.parametrize("packed", [False, True])
+def test_row_35_headers_with_two_meanings(serve, bounded, bomb, packed):
+    """What was judged is what is read: where astropy sees another file than the walk has seen, that is an error."""
+    serve(gzip.compress(bomb) if packed else bomb)
+    for verb in (data_of_all, VERBS["read"]):
+        with pytest.raises(FormatError, match=r"HDU [01] has damaged cards"):
+            verb()
 
 
 def test_row_35_what_is_larger_than_the_object_takes_no_memory(serve, bounded):
