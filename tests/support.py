@@ -9,6 +9,7 @@ import numpy as np
 from astropy.io import fits
 from hypothesis import strategies as st
 
+from hst_cloud.errors import FormatError
 from hst_cloud.store.adapters import FolderStore
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -67,7 +68,7 @@ def _data(hdu):
 
 def assert_same_data(mine, theirs):
     if theirs is None or isinstance(theirs, Exception):
-        assert repr(mine) == repr(theirs)
+        assert repr(mine) == repr(theirs) or (isinstance(mine, FormatError) and str(mine).endswith(str(theirs)))
         return
     assert mine.dtype == theirs.dtype
     assert mine.shape == theirs.shape

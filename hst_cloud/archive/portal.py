@@ -36,6 +36,9 @@ CONE = "Mast.Caom.Cone"
 PAGE = 50_000
 """Rows a page: what astroquery asks for, and MAST gives."""
 
+MOST_ROWS = 2_000_000
+"""Rows of one answer at most: 40 pages, each of which is held until all have come."""
+
 Answer = dict[str, Any]
 
 _importing = threading.Lock()
@@ -151,6 +154,12 @@ def pages(
         found.answers.append(answer)
         found.rows += rows
         found.total = max(total, found.rows)
+        if found.rows > MOST_ROWS:
+            url = portal.MAST_REQUEST_URL
+            message = (
+                f"MAST at {url} gave {found.rows} rows: expected at most {MOST_ROWS}. Ask by dates (since=, until=)"
+            )
+            raise ArchiveAnswerError(message, url=url)
         if progress:
             progress(Progress(what="observations", done=before + found.rows, total=before + found.total))
         if not rows or (limit is not None and found.rows >= limit) or (page >= pages and found.rows >= found.total):
@@ -163,6 +172,11 @@ def _complete(answer: object, url: str) -> Answer:
         said = answer.get("msg") if isinstance(answer, dict) else answer
         what = "an error" if isinstance(answer, dict) and answer.get("status") == "ERROR" else "no rows"
         message = f"MAST at {url} answered with {what}: {excerpt(str(said))!r}"
+        raise ArchiveAnswerError(message, url=url)
+    strange = next((n for n, row in enumerate(answer["data"]) if not isinstance(row, dict)), None)
+    if strange is not None:
+        found = excerpt(json.dumps(answer["data"][strange]))
+        message = f"MAST at {url} answered with {found!r} as row {strange}: expected one value for each column"
         raise ArchiveAnswerError(message, url=url)
     if answer.get("status") not in {"COMPLETE", "", None}:
         message = f"MAST at {url} answered with {answer.get('status')!s}: {excerpt(str(answer.get('msg')))!r}"

@@ -24,6 +24,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from hst_cloud.errors import FormatError, QueryError
+from hst_cloud.fits.guards import REJECTED, check_data, has_heap
 from hst_cloud.fits.layout import BLOCK, HDUExtent
 from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
@@ -148,7 +149,7 @@ def form_of(header: bytes, key: str) -> Form:
         cards = [card for card in cards if card[:5] in _SHAPING]
     try:
         return _form(b"".join(cards), header[11:19] == b"TABLE   ", _integer(_WIDTH, header))
-    except (fits.VerifyError, ValueError, TypeError, KeyError, IndexError) as error:
+    except REJECTED as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         message = f"{key} has a table that astropy cannot read: {said}"
         raise FormatError(message, key=key) from error
@@ -176,7 +177,8 @@ def _form(cards: bytes, text: bool, width: int) -> Form:  # noqa: FBT001  # priv
 
 def _opened(table: bytes) -> fits.HDUList:
     """Have astropy open an extension's bytes."""
-    return fits.open(io.BytesIO(_PRIMARY + table + bytes(-len(table) % BLOCK)), memmap=False)
+    content = io.BytesIO(_PRIMARY + table + bytes(-len(table) % BLOCK))
+    return fits.open(content, memmap=False, disable_image_compression=True)
 
 
 def _fields(columns: fits.ColDefs, units: Sequence[str], width: int) -> dict[str, Field] | None:
@@ -340,12 +342,14 @@ def _by_astropy(read: TableRead) -> dict[str, NDArray[Any]]:
     # Of no rows astropy cannot make numbers: it is given a blank one, which is left out again.
     view = read.segments.find(*span) if span.size > 0 else memoryview(b" " * width if read.form.ascii else b"")
     assert view is not None
+    if not read.form.ascii and has_heap(header):
+        check_data(header, read.extent, view, read.key)
     try:
         with _opened(header + bytes(view)) as hdul:
             data = hdul[1].data
             rows = slice(len(read.rows)) if read.form.ascii else slice(read.rows.start, read.rows.stop)
             return {name: _native(data[name][rows]) for name in read.names}
-    except (fits.VerifyError, ValueError, TypeError, IndexError, OSError) as error:
+    except REJECTED as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         message = f"{read.key} has a table in HDU {read.number} ({read.extent.name}) that astropy cannot read: {said}"
         raise FormatError(message, key=read.key) from error

@@ -13,15 +13,17 @@ import io
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote
 
 from astropy.io import fits
+from astropy.io.fits.hdu.base import _CorruptedHDU
+from astropy.io.fits.hdu.compressed.compbintable import _CompBinTableHDU as TheirCompBinTableHDU
 from astropy.io.fits.hdu.compressed.section import CompImageSection
 from astropy.io.fits.hdu.image import Section
-from astropy.io.fits.verify import VerifyError
 
 from hst_cloud.archive.inputs import as_product
 from hst_cloud.archive.places import placed
@@ -34,21 +36,20 @@ from hst_cloud.errors import (
     ObjectNotFoundError,
 )
 from hst_cloud.fits import compressed
+from hst_cloud.fits.guards import REJECTED
 from hst_cloud.fits.index import Index, IndexLike, as_index
 from hst_cloud.fits.layout import Layout, Scan
 from hst_cloud.fits.pixels import Box, box_array, box_ranges
 from hst_cloud.fits.rangefile import RangeFile
 from hst_cloud.fits.recall import known_or_scan
+from hst_cloud.fits.verify import verified
 from hst_cloud.settings import endpoints
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.objects import HTTPStore, Store
 from hst_cloud.store.policy import MAST
 from hst_cloud.values import ByteRange, Product, ProductLike
 
-__all__ = ["REJECTED", "open", "parsed"]
-
-REJECTED = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, VerifyError)
-"""What astropy has been seen to raise on bytes that are no FITS file."""
+__all__ = ["open", "parsed"]
 
 
 def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
@@ -57,6 +58,7 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     store: StoreLike = None,
     source: Literal["bucket", "mast"] = "bucket",
     index: IndexLike = True,
+    verify: bool = False,
 ) -> fits.HDUList:
     """Open a product as an astropy HDUList that reads the bucket as it is used.
 
@@ -77,6 +79,10 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     index : Index or bool, optional
         Where layouts and headers are kept between processes: an `~hst_cloud.fits.index.Index`, True for the user's own
         (``HST_CLOUD_CACHE`` says where), False for none.
+    verify : bool, optional
+        Whether to read the whole file now and compare its bytes with the MD5 that its ETag tells, or with the sums that
+        its headers tell. ``hdul.verified`` then says which check it was; what is read later are the bytes that were
+        checked.
 
     Returns
     -------
@@ -94,15 +100,19 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
         The bucket does not hold it, does not give it, or does not answer.
     ObjectChangedError
         The object was replaced while it was being read, now or at any later access.
+    CorruptFileError
+        With `verify`, the bytes contradict a checksum.
     FormatError
-        The object is no FITS file.
+        The object is no FITS file, or one of its headers contradicts itself or what the object holds; or, at a later
+        access, the heap of a table or a tile of an image does.
     TruncatedFileError
         At a later access: the data are beyond the end of the object. Opening such a file warns.
 
     Warns
     -----
     HSTCloudWarning
-        The file is truncated; or it is compressed (.gz, .bz2, .xz) and is therefore read whole.
+        The file is truncated; or it is compressed (.gz, .bz2, .xz) and is therefore read whole; or with `verify`,
+        nothing tells what its bytes ought to be.
 
     Notes
     -----
@@ -128,7 +138,7 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     elsewhere = source == "mast" and known.uri is not None and not known.key.endswith("/")
     if known.key or not elsewhere:
         try:
-            return _open(as_store(store), placed(known), index)
+            return _open(as_store(store), placed(known), index, verify=verify)
         except (ObjectNotFoundError, AccessDeniedError) as error:
             if known.status == "exclusive":
                 message = (
@@ -137,7 +147,7 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
                 raise NotInCloudError(message, key=known.key, uri=known.uri) from error
             if not elsewhere:
                 raise
-    return _open(_downloads(), replace(known, key=known.uri or "", etag=None), index)
+    return _open(_downloads(), replace(known, key=known.uri or "", etag=None), index, verify=verify)
 
 
 def _downloads() -> HTTPStore:
@@ -145,17 +155,29 @@ def _downloads() -> HTTPStore:
     return HTTPStore(root, url=lambda uri: f"{root}?uri={quote(uri, safe='')}", policy=MAST)
 
 
-def _open(store: Store, product: Product, like: IndexLike) -> fits.HDUList:
+def _open(store: Store, product: Product, like: IndexLike, *, verify: bool) -> fits.HDUList:
     index, address = as_index(like, store), store.address(product.key)
     found = known_or_scan(store, product, index)
-    inflated = compressed.inflated(store, found, stacklevel=3)
+    verdict = None
+    if verify:
+        found, verdict = verified(store, found)
+    hdul = _opened(store, found, index, address)
+    if verdict is not None:
+        hdul.verified = verdict.check
+    return hdul
+
+
+def _opened(store: Store, found: Scan, index: Index | None, address: str) -> fits.HDUList:
+    inflated = compressed.inflated(store, found, stacklevel=4)
     if inflated is not None:
-        return parsed(io.BytesIO(inflated), found.layout, address)
+        return parsed(io.BytesIO(inflated.data), inflated.layout, address)
     file = RangeFile(store, found, changed=_forgetting(store, found.layout, index))
     hdul = parsed(file, found.layout, address)
     _warn_if_truncated(found, address)
     for hdu in hdul:
         hdu.__class__ = _OURS.get(type(hdu), type(hdu))
+        if isinstance(hdu, _CompImageHDU):
+            hdu._bintable.__class__ = _CompBinTableHDU  # noqa: SLF001
     return hdul
 
 
@@ -169,7 +191,7 @@ def parsed(file: io.IOBase, layout: Layout, address: str) -> fits.HDUList:
     """
     try:
         hdul = fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=True)
-        len(hdul)  # has astropy read all headers now, from memory
+        everything = list(hdul)  # has astropy read all headers now, from memory
     except HSTCloudError:
         raise
     except REJECTED as error:
@@ -178,7 +200,27 @@ def parsed(file: io.IOBase, layout: Layout, address: str) -> fits.HDUList:
         raise FormatError(message, key=layout.key) from error
     if isinstance(file, RangeFile):
         file.opening = False
+    _check_walk(everything, layout, address)
     return hdul
+
+
+def _check_walk(hdul: Sequence[Any], layout: Layout, address: str) -> None:
+    """Raise if astropy sees another file than the walk, which has judged what it saw.
+
+    Raises
+    ------
+    FormatError
+        An HDU begins where none was found, is of another shape, or is none that astropy can use.
+    """
+    proven = {hdu.header.start: hdu for hdu in layout.hdus}
+    for number, hdu in enumerate(hdul):
+        same = None if isinstance(hdu, _CorruptedHDU) else proven.get(hdu.fileinfo()["hdrLoc"])
+        if same is not None and type(hdu) in {fits.PrimaryHDU, fits.ImageHDU}:
+            is_same = (hdu.shape, hdu._orig_bitpix) == (same.shape, same.bitpix)  # noqa: SLF001  # its only name
+            same = same if is_same else None
+        if same is None:
+            message = f"{address} is no FITS file that can be read: the header of its HDU {number} has damaged cards"
+            raise FormatError(message, key=layout.key)
 
 
 def _forgetting(store: Store, layout: Layout, index: Index | None) -> Callable[[], None] | None:
@@ -193,7 +235,7 @@ def _warn_if_truncated(found: Scan, address: str) -> None:
             f"{address} is truncated: HDU {len(layout.hdus) - 1} ({last.name}) lacks its last {layout.missing} bytes; "
             "touching them will raise TruncatedFileError"
         )
-        warnings.warn(message, HSTCloudWarning, stacklevel=4)
+        warnings.warn(message, HSTCloudWarning, stacklevel=5)
 
 
 # --- Sections --------------------------------------------------------------------------------------------------------
@@ -279,10 +321,45 @@ class _OneBatchCompressed(CompImageSection):
         file = _file_of(table)
         if file is None:
             return super().__getitem__(key)
-        header = table.header
-        size = header["NAXIS1"] * header["NAXIS2"] + header.get("PCOUNT", 0)
-        with file.ahead([ByteRange(table._data_offset, table._data_offset + size)]):  # noqa: SLF001
+        with _decoding(self.hdu, file, also=IndexError):  # an index is the caller's
             return super().__getitem__(key)
+
+
+@contextmanager
+def _decoding(hdu: Any, file: RangeFile, *, also: type[Exception] = HSTCloudError) -> Generator[None]:
+    """Read what astropy is about to decode and check it; let no error of astropy's but `also` reach the user."""
+    try:
+        with file.table(hdu.fileinfo()["hdrLoc"]):
+            yield
+    except (HSTCloudError, also):
+        raise
+    except REJECTED as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        message = f"{file.name} has data in HDU {hdu.name},{hdu.ver} that cannot be decoded: {said}"
+        raise FormatError(message, key=file.layout.key) from error
+
+
+class _Decoded:
+    """A table whose rows are checked before astropy makes anything of them."""
+
+    def _get_tbdata(self) -> Any:  # astropy's one place where the rows of a table are read
+        file = _file_of(self)
+        if file is None:
+            return super()._get_tbdata()  # type: ignore[misc]  # of astropy's class, which follows this one
+        with _decoding(self, file):
+            return super()._get_tbdata()  # type: ignore[misc]  # as above
+
+
+class _BinTableHDU(_Decoded, fits.BinTableHDU):
+    pass
+
+
+class _TableHDU(_Decoded, fits.TableHDU):
+    pass
+
+
+class _CompBinTableHDU(_Decoded, TheirCompBinTableHDU):
+    pass
 
 
 class _PrimaryHDU(fits.PrimaryHDU):
@@ -307,6 +384,8 @@ _OURS: dict[type, type] = {
     fits.PrimaryHDU: _PrimaryHDU,
     fits.ImageHDU: _ImageHDU,
     fits.CompImageHDU: _CompImageHDU,
+    fits.BinTableHDU: _BinTableHDU,
+    fits.TableHDU: _TableHDU,
 }
 for _theirs, _ours in _OURS.items():
     # hdul.info() prints the name of the class, and a pickle or copy of an HDU is astropy's.

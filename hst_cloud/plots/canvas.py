@@ -10,6 +10,7 @@ from astropy.wcs import WCS, FITSFixedWarning
 
 from hst_cloud.drawable import Floats
 from hst_cloud.errors import MissingExtraError
+from hst_cloud.science.solutions import solving_header
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +69,7 @@ def quiet_wcs(header: Any, hdul: Any) -> WCS | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)  # old dates that astropy repairs; the sky is not touched
         try:
-            return WCS(header, hdul).celestial
+            return WCS(solving_header(header), hdul).celestial
         except (ValueError, KeyError, MemoryError):  # what astropy and wcslib raise on a WCS that makes no sense
             return None
 

@@ -26,7 +26,7 @@ from hst_cloud.fits.pixels import box_array, image_of
 from hst_cloud.fits.structure import CARD, Cards, HDUExtent, number
 from hst_cloud.store.segments import Segments
 
-__all__ = ["key_of", "part_of", "solution_of", "solutions_named", "tables_named"]
+__all__ = ["key_of", "part_of", "solution_of", "solutions_named", "solving_header", "tables_named"]
 
 # DP1 = 'EXTVER: 1.0': the table that corrects axis 1. Source: FITS WCS paper IV, draft, record-valued keywords.
 _TABLE = re.compile(rb"(DP|D2IM)[12] *= *'EXTVER: *(\d+)")
@@ -151,6 +151,12 @@ def part_of(solution: WCS, x: int, y: int, shape: tuple[int, int]) -> WCS:
     part.array_shape = shape
     part.wcs.set()
     return part
+
+
+def solving_header(header: fits.Header) -> fits.Header:
+    """Return what tells where the pixels lie, and nothing else: what else may be in a header is none of wcslib's."""
+    cards = b"".join(card for _, card in _solving(header.tostring(endcard=False).encode("ascii", "replace")))
+    return fits.Header.fromstring(cards)
 
 
 def _solving(header: bytes) -> Iterator[tuple[bytes, bytes]]:

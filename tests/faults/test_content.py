@@ -15,6 +15,7 @@ from support import put
 
 import hst_cloud as hst
 from hst_cloud.errors import FormatError, HSTCloudWarning, TruncatedFileError
+from hst_cloud.science.solutions import solving_header
 from hst_cloud.testing import LocalArchive
 
 SHORT = pytest.mark.filterwarnings("ignore:File may have been truncated")  # what astropy says to the user
@@ -111,6 +112,29 @@ def test_row_40_values_that_are_markup(serve, hdul):
     shown = hst.headers(NAME, ["TARGNAME"])._repr_html_()
     assert "<script>" not in shown
     assert "&lt;script&gt;" in shown
+
+
+@SHORT
+def test_row_40_values_that_are_not_ascii(serve, hdul):
+    """They are an error where they are asked for, which quotes them, and nothing where they are not."""
+    buffer = io.BytesIO()
+    hdul.writeto(buffer)
+    serve(buffer.getvalue().replace(b"'NGC 3603'", b"'\xff\xfe\x1b[2J<b>'"[:10]))
+    with pytest.raises(
+        FormatError, match=r"value of TARGNAME cannot be read: .*found .TARGNAME= 'ÿþ\\x1b\[2J"
+    ) as error:
+        hst.headers(NAME, ["TARGNAME"])
+    assert str(error.value).isprintable()
+    assert hst.headers(NAME, ["BITPIX"])["BITPIX"][0] == 8
+
+
+def test_row_41_what_wcslib_is_given(hdul):
+    """Keywords that say where pixels lie alone, whatever else is in a header."""
+    header = hdul["SCI"].header
+    header.update({"CTYPE1": "RA---TAN", "CRVAL1": 5.0, "TABLE1": "x" * 60, "HIERARCH evil twin": 5, "TTYPE1": "X"})
+    header["HISTORY"] = "CTYPE1  = 'x'"
+    assert {"TABLE1", "TTYPE1", "HISTORY", "XTENSION", "EVIL TWIN"}.isdisjoint(solving_header(header))
+    assert {"CTYPE1": "RA---TAN", "CRVAL1": 5.0, "NAXIS1": 500}.items() <= dict(solving_header(header)).items()
 
 
 def test_row_41_a_hostile_solution(serve, hdul):
