@@ -33,13 +33,22 @@ class Request(NamedTuple):
     connect: float
     """Seconds for a connection."""
     silence: float
-    """Seconds without a byte, the wait for the first one included."""
+    """Seconds until the first byte of the answer's body, or its end."""
     total: float
     """Seconds in all."""
+    stall: float = 2.5
+    """Seconds in which the body must bring something: see `hst_cloud.store.progress`."""
+    floor: float = 0.0
+    """Bytes a second that all bodies under way must bring together."""
+    fresh: bool = False
+    """Whether it is sent on a new connection, and not on one that was kept."""
 
 
 class Receiver(Protocol):
     """What takes an answer as it comes, on whatever thread; no two calls at a time."""
+
+    kept: bool
+    """Whether the connection had carried another answer; the engine says so when this one has ended."""
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the status and the headers, whose names are in lower case; may refuse them by raising."""

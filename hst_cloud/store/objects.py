@@ -302,7 +302,10 @@ class HTTPStore:
         with await admitted(self._source, size=page.expected, what=str(question)) as paid:
             self.traffic.requests += 1
             began, total = clock.elapsed, min(clock.attempt, paid.seconds)
-            request = Request(question.url, headers, self._policy.connect, self._policy.read, total)
+            policy = self._policy
+            request = Request(
+                question.url, headers, policy.connect, policy.read, total, policy.stall, policy.bytes_per_second
+            )
             try:
                 await session.engine(question.wanted).get(request, page)
             finally:

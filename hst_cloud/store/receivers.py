@@ -25,6 +25,7 @@ class Page:
         self.status = 0
         self.headers: Mapping[str, str] = {}
         self.came = 0
+        self.kept = False
         self._most = most
         self._body = bytearray()
 
