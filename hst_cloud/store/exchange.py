@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
+from hst_cloud.store.policy import Policy
 from hst_cloud.store.s3 import Unusable
 
 __all__ = ["CONSTANT", "Engine", "Receiver", "Request", "certificates", "parse_head", "untrusted"]
@@ -30,16 +31,10 @@ class Request(NamedTuple):
     """The address, quoted."""
     headers: Mapping[str, str]
     """Those beside `CONSTANT`."""
-    connect: float
-    """Seconds for a connection."""
-    silence: float
-    """Seconds until the first byte of the answer's body, or its end."""
     total: float
     """Seconds in all."""
-    stall: float = 2.5
-    """Seconds in which the body must bring something: see `hst_cloud.store.progress`."""
-    floor: float = 0.0
-    """Bytes a second that all bodies under way must bring together."""
+    policy: Policy
+    """Says how long a connection and the first byte may take, and how slow the others may be."""
     fresh: bool = False
     """Whether it is sent on a new connection, and not on one that was kept."""
 

@@ -1,13 +1,15 @@
 """Whether the body of an answer comes as fast as it should, or another connection is to bring the rest of it.
 
-A body is given up when it brings too little within a few seconds: much less than the other bodies that come at the time,
-or than its share of what the slowest link worth streaming over brings to all of them together. So a connection that
-stands still or drips is left soon, and none is on a link that is slow for all.
+A body is given up when it brings too little within a few seconds: much less than the other bodies that come at the
+time, or than its share of what the slowest link worth streaming over brings to all of them together. So a connection
+that stands still or drips is left soon, and none is on a link that is slow for all.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from hst_cloud.store.policy import Policy
 
 __all__ = ["Flow", "Progress"]
 
@@ -25,40 +27,38 @@ class Flow:
     """How many there are at present."""
 
 
-@dataclass(slots=True)
 class Progress:
-    """What one body has brought, and when."""
+    """What the body of an answer has brought, and when; used again for the next one.
 
-    flow: Flow
-    """The others."""
-    window: float
-    """Seconds in which it must bring something, from its first byte on."""
-    floor: float
-    """Bytes a second that all bodies together bring at least."""
-    since: float = 0.0
-    """When the window began."""
-    got: int = 0
-    """Bytes that have come since."""
-    all_before: int = 0
-    """Bytes that all had brought then."""
+    Parameters
+    ----------
+    flow : Flow
+        The others.
+    """
 
-    def begin(self, now: float) -> None:
+    __slots__ = ("_all_before", "_flow", "_got", "_policy", "_since")
+
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
+
+    def begin(self, policy: Policy, now: float) -> None:
         """Note that the first byte is here, or that a window begins."""
-        self.since, self.got, self.all_before = now, 0, self.flow.bytes
+        self._policy, self._since, self._got, self._all_before = policy, now, 0, self._flow.bytes
 
     def add(self, size: int) -> None:
         """Note that some more have come."""
-        self.got += size
-        self.flow.bytes += size
+        self._got += size
+        self._flow.bytes += size
 
     def trouble(self, now: float) -> str:
         """Return what is wrong, to be asked several times in a window; empty as long as nothing is."""
-        seconds = now - self.since
-        if seconds < self.window:
+        seconds = now - self._since
+        if seconds < self._policy.stall:
             return ""
-        share = self.floor * seconds / max(1, self.flow.bodies)
-        others = (self.flow.bytes - self.all_before) / max(1, self.flow.bodies)
-        if self.got < max(share, others / _FAR_BEHIND):
-            return f"broke off: {self.got} bytes in {seconds:.1f} s"
-        self.begin(now)
+        bodies = max(1, self._flow.bodies)
+        share = self._policy.bytes_per_second * seconds / bodies
+        others = (self._flow.bytes - self._all_before) / bodies
+        if self._got < max(share, others / _FAR_BEHIND):
+            return f"broke off: {self._got} bytes in {seconds:.1f} s"
+        self.begin(self._policy, now)
         return ""

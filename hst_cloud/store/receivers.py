@@ -5,7 +5,10 @@ Both are what `hst_cloud.store.exchange.Receiver` says, on whatever thread the e
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
+from typing import Self
 
 from hst_cloud.store.s3 import Answer, Body, Piece, Unusable, beyond_end, verdict
 
@@ -25,13 +28,21 @@ class Page:
         self.status = 0
         self.headers: Mapping[str, str] = {}
         self.came = 0
-        self.kept = False
+        self.kept = self.begun = False
+        self.sent = math.inf
+        self.wait = 0.0
         self._most = most
         self._body = bytearray()
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the status and the headers."""
+        self.begun = True
+        self.wait = time.monotonic() - self.sent
         self.status, self.headers = status, headers
+
+    def twin(self) -> Self | None:
+        """Return what can receive the answer to the same request if that begins sooner; None if nothing shall."""
+        return None
 
     def take(self, chunk: bytes) -> bool:
         """Take bytes, and tell whether more are wanted."""
@@ -60,10 +71,11 @@ class Page:
 class Part(Page):
     """The answer to a request for what is missing of `body`."""
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Body, rivals: list[Part] | None = None) -> None:
         super().__init__(ERROR_SIZE)
         self._range = body
         self._missing = 0
+        self._rivals = [] if rivals is None else rivals  # those that have begun
 
     @property
     def expected(self) -> int:
@@ -76,11 +88,19 @@ class Part(Page):
         Raises
         ------
         Unusable
-            They announce other bytes than were asked for, or another version.
+            They announce other bytes than were asked for, or another version; or another one began sooner.
         """
+        self._rivals.append(self)  # which no two threads do at once
+        if self._rivals[0] is not self:
+            text = "was answered to another request"
+            raise Unusable(text, again=True)
         super().begin(status, headers)
         if status == 206:
             self._missing = self._range.begin(headers)
+
+    def twin(self) -> Self:
+        """Return another one, the first of which to begin gets the bytes."""
+        return type(self)(self._range, self._rivals)
 
     def take(self, chunk: bytes) -> bool:
         """Take bytes, and tell whether more are wanted."""

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import functools
 import http.client
-import io
 import socket
 import ssl
 import threading
@@ -111,10 +110,8 @@ class _Connections:
 class _Response(http.client.HTTPResponse):
     """Gives what has come, where its like waits until a buffer is full: a body that drips is to be noticed."""
 
-    fp: io.BufferedReader | None
-
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any buffer; here it is always this one
-        if self.fp is None or self.chunked or not self.length:
+        if self.isclosed() or self.chunked or not self.length:
             return super().readinto(buffer)
         size = self.fp.readinto1(buffer[: self.length])
         self.length -= size
@@ -128,7 +125,7 @@ class _Stream:
 
     def __init__(self, request: Request, receiver: Receiver, connections: _Connections, flow: Flow) -> None:
         self._request = request
-        self._progress = Progress(flow, request.stall, request.floor)
+        self._progress = Progress(flow)
         self._begun = False
         self._line: socket.socket | None = None
         self._receiver = receiver
@@ -139,7 +136,9 @@ class _Stream:
         """Send the request and receive its answer."""
         parts = urlsplit(self._request.url)
         request = self._request
-        connection = self._connections.take(parts.scheme, parts.netloc, connect=request.connect, fresh=request.fresh)
+        connection = self._connections.take(
+            parts.scheme, parts.netloc, connect=request.policy.connect, fresh=request.fresh
+        )
         self._receiver.kept = connection.sock is not None
         again = False
         try:
@@ -148,9 +147,11 @@ class _Stream:
             said = f"{type(error).__name__}: {error}"
             raise untrusted(said) from error
         except TimeoutError as error:
-            text = f"gave no answer: no byte for {request.silence:g} s" if self._line else "gave no connection in time"
+            text = (
+                f"gave no answer: no byte for {request.policy.read:g} s" if self._line else "gave no connection in time"
+            )
             if self._begun:
-                text = f"broke off: no byte for {request.stall:g} s"
+                text = f"broke off: no byte for {request.policy.stall:g} s"
             raise Unusable(text, again=True) from error
         except (OSError, http.client.HTTPException) as error:
             said = (str(error).splitlines() or [""])[0]
@@ -175,8 +176,9 @@ class _Stream:
         """Return whether the connection can carry another request."""
         if connection.sock is None:
             connection.connect()  # which asks for TCP_NODELAY
+        policy = self._request.policy
         line = self._line = connection.sock  # which the answer takes over if it is the connection's last
-        line.settimeout(self._request.silence)
+        line.settimeout(policy.read)
         if self._aborted:
             return False
         connection.putrequest("GET", target, skip_accept_encoding=True)
@@ -187,8 +189,8 @@ class _Stream:
         headers = {name.lower(): value for name, value in response.getheaders()}
         self._receiver.begin(response.status, headers)
         self._begun = True
-        self._progress.begin(time.monotonic())
-        line.settimeout(self._request.stall)
+        self._progress.begin(policy, time.monotonic())
+        line.settimeout(policy.stall)
         while True:
             place = self._receiver.place()
             if place is not None:

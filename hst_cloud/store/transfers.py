@@ -56,8 +56,8 @@ class Transfers:
 
     async def get(self, request: Request, receiver: Receiver) -> None:
         """Send one request: see `hst_cloud.store.exchange.Engine`."""
-        transfer = self._idle.pop() if self._idle else _Transfer()
-        done = transfer.begin(request, receiver, self._loop, self._flow)
+        transfer = self._idle.pop() if self._idle else _Transfer(self._loop, self._flow)
+        done = transfer.begin(request, receiver)
         self._busy[transfer.curl] = transfer
         self._multi.add_handle(transfer.curl)
         self._added += 1
@@ -161,7 +161,9 @@ class Transfers:
 class _Transfer:
     """One of libcurl's handles, and what it is busy with; used again and again."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, flow: Flow) -> None:
+        self._loop = loop
+        self._progress = Progress(flow)
         self._lines: list[bytes] = []
         self.curl = curl = pycurl.Curl()
         curl.setopt(pycurl.NOSIGNAL, 1)  # signals are for the main thread
@@ -174,31 +176,26 @@ class _Transfer:
         curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         curl.setopt(pycurl.WRITEFUNCTION, self._write)
 
-    def begin(
-        self, request: Request, receiver: Receiver, loop: asyncio.AbstractEventLoop, flow: Flow
-    ) -> asyncio.Future[None]:
+    def begin(self, request: Request, receiver: Receiver) -> asyncio.Future[None]:
         """Make ready for `request`, and return what its end will be known by."""
-        self._loop = loop
         self._receiver = receiver
-        self._done: asyncio.Future[None] = loop.create_future()
+        self._done: asyncio.Future[None] = self._loop.create_future()
         self._lines.clear()
         self._begun = self._content = False
         self._error: Exception | None = None
-        self._progress = Progress(flow, request.stall, request.floor)
-        now = loop.time()
-        self._ends = now + request.total
-        self._silence = request.silence
-        self._answered_by = now + request.silence
+        self._policy = policy = request.policy
+        self._sent = self._loop.time()
+        self._ends = self._sent + request.total
         self.curl.setopt(pycurl.URL, request.url)
         headers = {**CONSTANT, **request.headers}
         self.curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in headers.items()])
-        self.curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(request.connect * 1000)))
+        self.curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(policy.connect * 1000)))
         self.curl.setopt(pycurl.FRESH_CONNECT, request.fresh)
         return self._done
 
     def end(self) -> None:
         """Let go of who was served."""
-        del self._receiver, self._done, self._loop, self._error
+        del self._receiver, self._done, self._error
 
     def ended(self, code: int, text: str) -> None:
         """Tell who waits how the transfer ended."""
@@ -221,8 +218,8 @@ class _Transfer:
         trouble = ""
         if self._begun:
             trouble = self._progress.trouble(now)
-        elif now > self._answered_by:
-            trouble = f"gave no answer: no byte for {self._silence:g} s"
+        elif now > self._sent + self._policy.read:
+            trouble = f"gave no answer: no byte for {self._policy.read:g} s"
         if now > self._ends:
             trouble = "gave no answer: it took too long"
         if trouble:
@@ -230,7 +227,7 @@ class _Transfer:
 
     def _begin(self) -> None:
         self._begun = True
-        self._progress.begin(self._loop.time())
+        self._progress.begin(self._policy, self._loop.time())
         try:
             self._receiver.begin(*parse_head(b"".join(self._lines).decode("latin-1")))
         except Exception as error:  # noqa: BLE001  # raised to who waits: libcurl cannot carry it
