@@ -18,14 +18,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 from urllib.parse import quote, urlsplit
 
-import numpy as np
-
 from hst_cloud.cost.ledger import admitted, allow, source_of
 from hst_cloud.errors import ObjectChangedError
 from hst_cloud.settings import endpoints
 from hst_cloud.store import loop
 from hst_cloud.store.asking import Asking, ask
 from hst_cloud.store.exchange import Engine, Request
+from hst_cloud.store.memory import unwritten
 from hst_cloud.store.pace import Pace
 from hst_cloud.store.policy import S3, Clock, Policy
 from hst_cloud.store.receivers import Page, Part
@@ -49,6 +48,9 @@ LARGE = 2 * 1024 * 1024
 PAGE_SIZE = 16 * 1024 * 1024
 # Pages of one listing: a million keys below one prefix are no visit, but a server that turns in circles.
 PAGES = 1000
+
+# Versions whose sizes are remembered.
+SIZES = 4096
 
 
 @dataclass(slots=True)
@@ -182,6 +184,7 @@ class HTTPStore:
         self._url = url
         self._policy = policy
         self._source = source_of(self.root)
+        self._sizes: dict[tuple[str, str], int] = {}
         self._host = urlsplit(self.root).netloc
 
     def __repr__(self) -> str:
@@ -218,14 +221,24 @@ class HTTPStore:
         clock = Clock(self._policy, self._policy.allowance(requests=len(ranges), size=size))
         url = self.address(key)
         allow(self._source, requests=len(ranges), size=size, what=url)
+        known = None if etag is None else self._sizes.get((key, etag))
         places: Sequence[memoryview | None] = into or [None] * len(ranges)
         asked = [
-            self._read(Question(key, url, wanted), Body(wanted, etag, place or _room(wanted)), clock, bound)
+            self._read(Question(key, url, wanted), Body(wanted, etag, known, place or _room(wanted)), clock, bound)
             for wanted, place in zip(ranges, places, strict=True)
         ]
-        if len(asked) == 1:  # a task would cost more than the request's own logic
-            return [await asked[0]]
-        return one_version(key, await _together(asked), url)
+        # Of one, a task would cost more than the request's own logic.
+        pieces = [await asked[0]] if len(asked) == 1 else one_version(key, await _together(asked), url)
+        if pieces:
+            self._remember(key, pieces[0])
+        return pieces
+
+    def _remember(self, key: str, piece: Piece) -> None:
+        """Remember the size of a version: by it, a refused range shows an object that was replaced meanwhile."""
+        if piece.etag is not None:
+            self._sizes[key, piece.etag] = piece.size
+            if len(self._sizes) > SIZES:
+                del self._sizes[next(iter(self._sizes))]
 
     def room(self, in_flight: int) -> AbstractContextManager[None]:
         """Let at least so many of the process's requests be in flight, on the private loop, while the block lasts."""
@@ -328,8 +341,8 @@ class _Session:
 
 
 def _room(wanted: ByteRange) -> memoryview | None:
-    """Return memory for a range that comes in several pieces, which nobody has touched; another is kept as it comes."""
-    return np.empty(wanted.size, np.uint8).data if wanted.size > WHOLE else None
+    """Return memory for a range that comes in several pieces; another is kept as it comes."""
+    return unwritten(wanted.size) if wanted.size > WHOLE else None
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

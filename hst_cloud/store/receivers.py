@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Self
 
-from hst_cloud.store.s3 import Answer, Body, Piece, Unusable, beyond_end, verdict
+from hst_cloud.store.s3 import Answer, Body, Piece, Span, Unusable, beyond_end, verdict
 
 __all__ = ["ERROR_SIZE", "Page", "Part"]
 
@@ -74,6 +74,7 @@ class Part(Page):
     def __init__(self, body: Body, rivals: list[Part] | None = None) -> None:
         super().__init__(ERROR_SIZE)
         self._range = body
+        self._span = Span(0, 0, exact=True)
         self._missing = 0
         self._rivals = [] if rivals is None else rivals  # those that have begun
 
@@ -96,7 +97,8 @@ class Part(Page):
             raise Unusable(text, again=True)
         super().begin(status, headers)
         if status == 206:
-            self._missing = self._range.begin(headers)
+            self._span = self._range.begin(headers)
+            self._missing = self._span.size
 
     def twin(self) -> Self:
         """Return another one, the first of which to begin gets the bytes."""
@@ -107,15 +109,26 @@ class Part(Page):
         if self.status != 206:
             return super().take(chunk)
         self.came += len(chunk)
+        if not self._span.exact:
+            return self._take_some(chunk)
         self._missing -= len(chunk)
         if self._missing < 0:
             return False
         self._range.add(chunk)
         return True
 
+    def _take_some(self, chunk: bytes) -> bool:
+        """Take what is wanted of an answer that holds more; what comes behind it is left with the connection."""
+        skip = self._span.skip
+        self._span = self._span._replace(skip=max(0, skip - len(chunk)))
+        wanted = chunk[skip : skip + self._missing]
+        self._missing -= len(wanted)
+        self._range.add(wanted)
+        return self._missing > 0
+
     def place(self) -> memoryview | None:
         """Return where the next bytes of the range belong."""
-        return self._range.place(self._missing) if self._missing > 0 else None
+        return self._range.place(self._missing) if self._missing > 0 and self._span.exact else None
 
     def placed(self, size: int) -> None:
         """Note that so many were received there."""
