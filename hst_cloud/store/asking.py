@@ -68,7 +68,7 @@ async def ask(
             sent += race.sent
             pause = None
             if trouble.kind is ThrottledError:
-                pace.throttled()
+                pace.throttled(race.page.sent)
             # What contradicts the question may have stood behind the answer before.
             if trouble.again or (trouble.kind is StoreUnavailableError and race.page.kept):
                 pause = clock.wait(tried, trouble.headers.get("retry-after"))

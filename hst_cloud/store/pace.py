@@ -27,7 +27,6 @@ __all__ = ["Pace"]
 _KNOWN = 16  # answers after which it is known what is usual
 _REMEMBERED = 64  # answers that are looked at
 _REFRESH = 16  # answers between two looks
-_WAVE = 0.2  # seconds in which refusals count as one: those in flight are refused together
 
 _TICK = 0.05  # seconds between two looks at which requests are late
 
@@ -101,9 +100,12 @@ class Pace:
         if self._looking:
             asyncio.get_running_loop().call_later(_TICK, self._look)
 
-    def throttled(self) -> None:
-        """Note that the host asks for fewer requests: from now on half as many are in flight, until it bears more."""
-        if self._now() - self._slowed >= _WAVE:
+    def throttled(self, sent: float) -> None:
+        """Note that the host refused a request that was sent then: half as many are in flight, until it bears more.
+
+        Those that were in flight before that was known are refused together, and count as one.
+        """
+        if sent >= self._slowed:
             self._slowed = self._now()
             self.slots.halve()
 

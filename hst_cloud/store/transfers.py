@@ -15,6 +15,7 @@ import pycurl
 from hst_cloud.store.exchange import CONSTANT, Receiver, Request, certificates, parse_head, untrusted
 from hst_cloud.store.progress import Flow, Progress
 from hst_cloud.store.s3 import Unusable
+from hst_cloud.store.slots import connections
 
 __all__ = ["Transfers"]
 
@@ -44,7 +45,7 @@ class Transfers:
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._come_back)
-        self._multi.setopt(pycurl.M_MAXCONNECTS, _KEPT)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, int(min(_KEPT, connections())))
         self._watched: dict[int, int] = {}
         self._soon = self._closed = False
         self._added = 0  # since libcurl was last told to go on
