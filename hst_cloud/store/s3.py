@@ -36,6 +36,7 @@ __all__ = [
     "Span",
     "Unusable",
     "beyond_end",
+    "checksum_of",
     "listing_page",
     "verdict",
 ]
@@ -56,6 +57,8 @@ class Piece(NamedTuple):
     """Bytes of the whole object."""
     etag: str | None
     """The object's version, without quotes; None where the store has none."""
+    checksum: str | None = None
+    """The checksum of the whole object that is stored with it, such as ``crc32 nUqrZg==``; None where none was told."""
 
 
 class ListedObject(NamedTuple):
@@ -152,6 +155,8 @@ class Body:
     """Bytes of the whole object, as the last answer said."""
     etag: str | None = None
     """The version that the last answer named."""
+    checksum: str | None = None
+    """The checksum that it told: see `Piece`."""
 
     @property
     def missing(self) -> int:
@@ -163,6 +168,8 @@ class Body:
         if not _strong(self.pinned or self.etag):
             self.drop()  # what a failed try brought cannot be gone on with
         headers = {"Range": f"bytes={self.wanted.start + self.got}-{self.wanted.stop - 1}"}
+        if self.wanted.start == 0:  # the answer may be the whole object: S3 tells no checksum of less
+            headers["x-amz-checksum-mode"] = "ENABLED"
         version = self.pinned or (self.etag if self.got else None)
         if _strong(version):
             headers["If-Match"] = f'"{version}"'
@@ -197,6 +204,7 @@ class Body:
         if self.got and size != self.size:
             raise _resized(self.size, size, headers)
         self.size, self.etag = size, etag
+        self.checksum = checksum_of(headers, whole=(start, stop) == (0, size)) or self.checksum
         return Span(asked - start, end - asked, exact=exact)
 
     def add(self, chunk: bytes) -> None:
@@ -221,7 +229,7 @@ class Body:
         # Of a single chunk, which a small range comes in, this makes no copy.
         data = b"".join(self.chunks) if self.into is None else cast("bytes", self.into[: self.got])
         self.chunks.clear()
-        return Piece(data, self.size, self.etag)
+        return Piece(data, self.size, self.etag, self.checksum)
 
 
 def beyond_end(answer: Answer, body: Body) -> Piece | None:
@@ -335,6 +343,20 @@ def listing_page(body: bytes, prefix: str) -> tuple[list[ListedObject], str]:
 def unquoted(etag: str | None) -> str | None:
     """Return an ETag without quotes; a weak one keeps its ``W/``, since no condition may be made of it."""
     return etag.strip().replace('"', "") or None if etag else None
+
+
+def checksum_of(headers: Mapping[str, str], *, whole: bool) -> str | None:
+    """Return the checksum of the whole object that an answer tells, as `Piece` has it; None if it tells none.
+
+    That of an object that was uploaded in parts may be one of the parts' checksums. It ends in their number, and says
+    nothing of the bytes to who doesn't know the parts. Of a part of the object, the type must say what it is of.
+    """
+    if headers.get("x-amz-checksum-type", "FULL_OBJECT" if whole else "") != "FULL_OBJECT":
+        return None
+    for name, value in headers.items():
+        if name.startswith("x-amz-checksum-") and name != "x-amz-checksum-type" and "-" not in value:
+            return f"{name.removeprefix('x-amz-checksum-')} {value}"
+    return None
 
 
 def _strong(etag: str | None) -> bool:
