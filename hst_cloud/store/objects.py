@@ -190,6 +190,9 @@ class HTTPStore:
     def __repr__(self) -> str:
         return f"HTTPStore({self.root!r})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_sizes": {}}  # another process learns its own
+
     def address(self, key: str) -> str:
         """Return the URL of `key`."""
         return self._url(key) if self._url else f"{self.root}/{quote(key)}"

@@ -28,6 +28,8 @@ _KEPT = 256
 _CONVOY = 16
 # Seconds between two looks at which transfers have been silent for too long.
 _TICK = 0.05
+# Seconds between two of them after which it was this process that stood still, and no transfer.
+_ASLEEP = 1
 
 _UNTRUSTED = {
     pycurl.E_PEER_FAILED_VERIFICATION,
@@ -51,6 +53,7 @@ class Transfers:
         self._added = 0  # since libcurl was last told to go on
         self._timer: asyncio.Handle | None = None
         self._clock: asyncio.Handle | None = None
+        self._looked = 0.0
         self._idle: list[_Transfer] = []
         self._busy: dict[pycurl.Curl, _Transfer] = {}
         self._flow = Flow()
@@ -65,6 +68,7 @@ class Transfers:
         if self._added >= _CONVOY:
             self._act()
         if self._clock is None:
+            self._looked = self._loop.time()
             self._clock = self._loop.call_later(_TICK, self._look)
         try:
             await done
@@ -152,10 +156,11 @@ class Transfers:
 
     def _look(self) -> None:
         """End the transfers that have taken too long."""
-        now = self._loop.time()
+        now, before = self._loop.time(), self._looked
+        self._looked = now
         self._flow.bodies = len(self._busy)
         for transfer in self._busy.values():
-            transfer.check(now)
+            transfer.check(now, asleep=now - before > _ASLEEP)
         self._clock = self._loop.call_later(_TICK, self._look) if self._busy else None
 
 
@@ -212,12 +217,14 @@ class _Transfer:
         else:
             self._done.set_exception(_trouble(code, text))
 
-    def check(self, now: float) -> None:
-        """End the transfer if it has been silent or has lasted for too long."""
+    def check(self, now: float, *, asleep: bool) -> None:
+        """End the transfer if it has been silent or has lasted for too long; begin to look anew after a sleep."""
         if self._done.done():
             return
         trouble = ""
-        if self._begun:
+        if self._begun and asleep:
+            self._progress.begin(self._policy, now)
+        elif self._begun:
             trouble = self._progress.trouble(now)
         elif now > self._sent + self._policy.read:
             trouble = f"gave no answer: no byte for {self._policy.read:g} s"
