@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from hst_cloud.cost.ledger import patience
 from hst_cloud.errors import StoreUnavailableError, ThrottledError
@@ -20,7 +20,7 @@ from hst_cloud.store.receivers import Page
 from hst_cloud.store.s3 import Question, Unusable
 from hst_cloud.store.slots import Slots
 
-__all__ = ["Asking", "ask"]
+__all__ = ["ask"]
 
 T = TypeVar("T")
 P = TypeVar("P", bound=Page)
@@ -29,40 +29,47 @@ _UNBOUND = nullcontext()
 _SPENT = "Too many requests to this host have failed for more to be sent: wait some minutes."
 
 
-class Asking(NamedTuple):
-    """What a question is asked with."""
-
-    send: Send
-    """Sends requests for it."""
-    clock: Clock
-    """The tries and the time of its call."""
-    pace: Pace
-    """What is known of the host."""
-    bound: Slots | None = None
-    """The caller's own bound on requests in flight."""
-
-
 async def ask(
     question: Question,
     attempt: Callable[[], tuple[Mapping[str, str], P]],
     read: Callable[[P], T],
-    by: Asking,
+    *,
+    send: Send,
+    clock: Clock,
+    pace: Pace,
+    bound: Slots | None = None,
 ) -> T:
     """Send requests, each an `attempt`, until `read` makes something of one, the tries are spent, or time is up.
+
+    Parameters
+    ----------
+    question : Question
+        What stands in messages.
+    attempt : callable
+        Makes the headers of a request, and what receives its answer.
+    read : callable
+        Makes the result of what has received an answer; raises `Unusable` if that is none.
+    send : callable
+        Sends a request.
+    clock : Clock
+        The tries and the time of the call.
+    pace : Pace
+        What is known of the host.
+    bound : Slots, optional
+        The caller's own bound on requests in flight.
 
     Raises
     ------
     StoreError
         What the last answer came to.
     """
-    clock, pace = by.clock, by.pace
     tried, sent, fresh = 0, 0, False
     while True:
         tried += 1
         headers, page = attempt()
-        race = Race(headers, page, by.send, pace, by.bound)
+        race = Race(headers, page, send, pace, bound)
         try:
-            async with by.bound or _UNBOUND, pace.slots:
+            async with bound or _UNBOUND, pace.slots:
                 result = read(await race.run(fresh=fresh))
         except Unusable as trouble:
             sent += race.sent

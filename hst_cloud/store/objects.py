@@ -22,7 +22,7 @@ from hst_cloud.cost.ledger import admitted, allow, source_of
 from hst_cloud.errors import ObjectChangedError
 from hst_cloud.settings import endpoints
 from hst_cloud.store import loop
-from hst_cloud.store.asking import Asking, ask
+from hst_cloud.store.asking import ask
 from hst_cloud.store.exchange import Engine, Request
 from hst_cloud.store.memory import unwritten
 from hst_cloud.store.pace import Pace
@@ -37,6 +37,7 @@ from hst_cloud.values import ByteRange
 __all__ = ["Concurrent", "HTTPStore", "ListedObject", "Piece", "Store", "Traffic", "one_version", "public_store"]
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Page)
 
 _log = logging.getLogger("hst_cloud.store")
 
@@ -185,7 +186,7 @@ class HTTPStore:
         self._policy = policy
         self._source = source_of(self.root)
         self._sizes: dict[tuple[str, str], int] = {}
-        self._host = urlsplit(self.root).netloc
+        self._host = f"{urlsplit(self.root).netloc} {policy}"  # a text, since it is looked up for each request
 
     def __repr__(self) -> str:
         return f"HTTPStore({self.root!r})"
@@ -245,7 +246,7 @@ class HTTPStore:
 
     def room(self, in_flight: int) -> AbstractContextManager[None]:
         """Let at least so many of the process's requests be in flight, on the private loop, while the block lasts."""
-        return loop.resource(_Session).pace(self._host, self._policy).slots.raised(in_flight)
+        return self._pace().slots.raised(in_flight)
 
     def listings(self, prefixes: Sequence[str]) -> list[list[ListedObject]]:
         """Return the objects below every prefix: see `Store.listings`."""
@@ -261,7 +262,7 @@ class HTTPStore:
             return body.headers(), Part(body)
 
         try:
-            return await ask(question, part, Part.piece, self._asking(question, clock, bound))
+            return await self._ask(question, part, Part.piece, clock, bound)
         finally:
             body.drop()
 
@@ -279,7 +280,7 @@ class HTTPStore:
         url, tokens = first, {""}
         while True:
             question = Question(prefix, url)
-            listed, token = await ask(question, page, entries, self._asking(question, clock))
+            listed, token = await self._ask(question, page, entries, clock)
             found += listed
             if not token:
                 return found
@@ -289,8 +290,15 @@ class HTTPStore:
             tokens.add(token)
             url = f"{first}&continuation-token={quote(token, safe='')}"
 
-    def _asking(self, question: Question, clock: Clock, bound: Slots | None = None) -> Asking:
-        """Return what a question is asked with; on the private loop."""
+    async def _ask(
+        self,
+        question: Question,
+        attempt: Callable[[], tuple[Mapping[str, str], P]],
+        read: Callable[[P], T],
+        clock: Clock,
+        bound: Slots | None = None,
+    ) -> T:
+        """Send requests until `read` makes something of an answer: see `hst_cloud.store.asking.ask`."""
         session, policy = loop.resource(_Session), self._policy
 
         async def send(headers: Mapping[str, str], page: Page, *, fresh: bool) -> None:
@@ -307,7 +315,14 @@ class HTTPStore:
                     spent = (time.monotonic() - page.sent) * 1000
                     _log.debug("GET %s: HTTP %d after %.0f ms", question, page.status, spent)
 
-        return Asking(send, clock, session.pace(self._host, policy), bound)
+        return await ask(question, attempt, read, send=send, clock=clock, pace=self._pace(), bound=bound)
+
+    def _pace(self) -> Pace:
+        """Return what is known of the host; on the private loop."""
+        paces = loop.resource(_Session).paces
+        if self._host not in paces:
+            paces[self._host] = Pace(self._policy, most=connections())
+        return paces[self._host]
 
 
 @functools.lru_cache(maxsize=16)
@@ -326,17 +341,11 @@ class _Session:
 
     transfers: Engine = field(default_factory=Transfers)
     streams: Engine = field(default_factory=Streams)
-    paces: dict[tuple[str, Policy], Pace] = field(default_factory=dict)
+    paces: dict[str, Pace] = field(default_factory=dict)
 
     def engine(self, wanted: ByteRange | None) -> Engine:
         """Return what reads so much fastest."""
         return self.streams if wanted is not None and wanted.size >= LARGE else self.transfers
-
-    def pace(self, host: str, policy: Policy) -> Pace:
-        found = self.paces.get((host, policy))
-        if found is None:
-            found = self.paces[host, policy] = Pace(policy, most=connections())
-        return found
 
     async def close(self) -> None:
         await self.transfers.close()

@@ -204,7 +204,8 @@ class Body:
         if self.got and size != self.size:
             raise _resized(self.size, size, headers)
         self.size, self.etag = size, etag
-        self.checksum = checksum_of(headers, whole=(start, stop) == (0, size)) or self.checksum
+        if self.wanted.start == 0:
+            self.checksum = checksum_of(headers, whole=(start, stop) == (0, size)) or self.checksum
         return Span(asked - start, end - asked, exact=exact)
 
     def add(self, chunk: bytes) -> None:
