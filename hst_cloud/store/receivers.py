@@ -148,6 +148,9 @@ class Part(Page):
             nothing = beyond_end(self.answer, self._range)
             if nothing is None:
                 raise verdict(self.answer, self._range)
+            if self.status == 200 and self.kept:  # S3 refuses ranges of nothing: this may be what stood behind another
+                text = "answered with nothing at all"
+                raise Unusable(text, again=True, headers=self.headers)
             return nothing
         if self._missing:
             if self._missing < 0:
