@@ -70,6 +70,12 @@ def test_row_5_the_first_request_may_still_win(warm, engine):
     assert 1 < seconds < 4
 
 
+def test_row_5_two_answers_at_the_same_time(warm, engine):
+    """The one that begins second is refused, while bytes of the first still come."""
+    requests, _ = warm(Fault(delay=1, drip=6000.0, times=1), Fault(delay=1, times=1))
+    assert requests == 2
+
+
 def test_row_5_a_second_request_that_breaks_off_is_gone_on_with(warm, engine):
     """It has won when it breaks off, and its bytes are kept."""
     requests, seconds = warm(Fault(stall="before", times=1), Fault(drop=1000, times=1))
