@@ -173,6 +173,8 @@ class FileConflictError(LocalDiskError, FileExistsError):
 class MemoryLimitError(HSTCloudError, MemoryError):
     """What is to be read at once does not fit into memory; it was not read."""
 
+    __new__ = Exception.__new__  # MemoryError's own makes none but its like
+
 
 class FormatError(HSTCloudError, ValueError):
     """The bytes are not a FITS file that astropy can read."""
