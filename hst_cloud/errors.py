@@ -36,6 +36,8 @@ so that every error can be pickled.
 
 from __future__ import annotations
 
+from typing import Self
+
 from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = [
@@ -173,7 +175,9 @@ class FileConflictError(LocalDiskError, FileExistsError):
 class MemoryLimitError(HSTCloudError, MemoryError):
     """What is to be read at once does not fit into memory; it was not read."""
 
-    __new__ = Exception.__new__  # MemoryError's own makes none but its like
+    def __new__(cls, *args: object, **facts: object) -> Self:
+        """Make one as `Exception` does: what `MemoryError` does is for its own kind alone."""
+        return Exception.__new__(cls, *args, **facts)
 
 
 class FormatError(HSTCloudError, ValueError):
