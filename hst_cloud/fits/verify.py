@@ -4,13 +4,11 @@ That every byte is of one version, and that none is missing, is known before: re
 and lengths are compared with what was asked for. Here is what can be checked beyond that, the first that applies:
 
 - the ETag of an object that was uploaded in one piece is the MD5 of its bytes;
-- that of one uploaded in parts is the MD5 of the parts' MD5s, and can be compared where the size of the parts can be
-  guessed (no guess that fits is no fault: the next check is tried);
+- S3 may store a checksum of the whole object (CRC-32, CRC-32C, CRC-64/NVME, SHA-1, SHA-256), and tell it with an
+  answer that is the whole object (``x-amz-checksum-...``);
+- the ETag of one uploaded in parts is the MD5 of the parts' MD5s, and can be compared where the size of the parts can
+  be guessed (no guess that fits is no fault: the next check is tried);
 - a FITS file may tell the sums of its HDUs (``DATASUM``, ``CHECKSUM``). The pipelines of HST write none.
-
-S3 may also store a checksum with an object. It tells it in a header of an answer (``x-amz-checksum-...``) to requests
-that have ``x-amz-checksum-mode: ENABLED``; what a `~hst_cloud.store.objects.Store` returns has no headers, so it is not
-compared.
 
 Sources: Amazon S3 API Reference, "Object" (ETag), and User Guide, "Checking object integrity"; FITS Standard 4.0,
 sec. 4.4.2.7 and appendix J. Objects encrypted with SSE-KMS have ETags that look like an MD5 and are none; they cannot
@@ -19,18 +17,21 @@ be read anonymously.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import logging
 import re
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
 from hst_cloud.errors import CorruptFileError, FormatError, HSTCloudWarning
+from hst_cloud.fits.crc import CRC32C, CRC64NVME, Crc
 from hst_cloud.fits.layout import Scan
 from hst_cloud.fits.structure import BLOCK, LONGEST_HEADER, Cards, HDUExtent, extent, header_stop, plausible
 from hst_cloud.store.objects import Store
@@ -74,8 +75,8 @@ class Verdict:
     """What came of a check."""
 
     check: str
-    """Which check it was: ``md5``, ``md5 of parts (8 MiB)``, ``FITS checksum (2 of 3 HDUs)``, or one of the two that
-    say nothing of the content."""
+    """Which check it was: ``md5``, ``crc64nvme`` and the like, ``md5 of parts (8 MiB)``, ``FITS checksum (2 of 3
+    HDUs)``, or one of the two that say nothing of the content."""
     fault: str = ""
     """What was expected and what was found; empty where the bytes are the right ones as far as the check can tell."""
 
@@ -85,7 +86,7 @@ class Verdict:
         return self.check not in {LENGTH, LENGTH_AND_ETAG}
 
 
-def check(read: Read, size: int, etag: str | None) -> Verdict:
+def check(read: Read, size: int, etag: str | None, checksum: str | None = None) -> Verdict:
     """Compare the bytes of a whole file with what its object or the file itself tells of them.
 
     Parameters
@@ -96,6 +97,8 @@ def check(read: Read, size: int, etag: str | None) -> Verdict:
         Bytes of the object; that the file has as many is for the caller to see to.
     etag : str or None
         The object's version, without quotes; None where the store has none.
+    checksum : str, optional
+        What is stored with the object: see `hst_cloud.store.objects.Piece`. One of an unknown kind is not compared.
 
     Returns
     -------
@@ -111,6 +114,10 @@ def check(read: Read, size: int, etag: str | None) -> Verdict:
     if expected is not None:
         found = _md5(read, 0, size).hex()
         return Verdict("md5", "" if found == expected else f"expected MD5 {expected}, as the ETag says, found {found}")
+    kind, _, told = (checksum or "").partition(" ")
+    if kind in _CHECKSUMS:
+        found = _checksum(kind, read, size)
+        return Verdict(kind, "" if found == told else f"expected {kind} {told}, as S3 has stored it, found {found}")
     parts = etag_parts(etag)
     if parts is not None:
         for part in part_sizes(size, parts.number):
@@ -161,6 +168,42 @@ def verified(store: Store, found: Scan) -> tuple[Scan, Verdict]:
         warnings.warn(message, HSTCloudWarning, stacklevel=4)
     logging.getLogger("hst_cloud").debug("verified %s: %s", address, verdict.check)
     return replace(found, segments=held), verdict
+
+
+# --- Checksums of S3's ------------------------------------------------------------------------------------------------
+
+
+class _Sum(Protocol):
+    def update(self, data: bytes | memoryview, /) -> None: ...
+
+    def digest(self) -> bytes: ...
+
+
+class _Crc32:
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        self._value = zlib.crc32(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(4, "big")
+
+
+_CHECKSUMS: dict[str, Callable[[], _Sum]] = {
+    "crc32": _Crc32,
+    "crc32c": lambda: Crc(CRC32C),
+    "crc64nvme": lambda: Crc(CRC64NVME),
+    "sha1": lambda: hashlib.sha1(usedforsecurity=False),
+    "sha256": hashlib.sha256,
+}
+
+
+def _checksum(kind: str, read: Read, size: int) -> str:
+    found = _CHECKSUMS[kind]()
+    for data in _chunks(read, 0, size):
+        found.update(data)
+    return base64.b64encode(found.digest()).decode()
 
 
 # --- ETags -----------------------------------------------------------------------------------------------------------

@@ -164,9 +164,10 @@ def download(
 
     Every byte is of one version: that of the product's ETag, or else the one that answers first. If the object is
     replaced meanwhile, what has come is dropped and the file begun anew. Lengths are always compared. Then the first
-    check that applies is made: ``md5`` (an object that was uploaded in one piece has it as its ETag), ``md5 of parts``
-    (in several, where the size of the parts can be guessed), ``FITS checksum`` (where HDUs have DATASUM or CHECKSUM);
-    else the check is ``length+etag only``. Checksums that S3 keeps apart from the ETag are not asked for.
+    check that applies is made: ``md5`` (an object that was uploaded in one piece has it as its ETag), ``crc64nvme`` and
+    the like (where S3 has stored a checksum and tells it with the first part, as it does of files of at most 8 MiB),
+    ``md5 of parts`` (uploaded in several, where the size of the parts can be guessed), ``FITS checksum`` (where HDUs
+    have DATASUM or CHECKSUM); else the check is ``length+etag only``.
 
     Incomplete files are called ``.NAME.ETAG.part``. After ``kill -9`` no more than the parts that were in flight are
     fetched again; they are compared with sums first, so that a loss of power does no harm either. Two processes may

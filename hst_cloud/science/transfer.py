@@ -101,6 +101,7 @@ class Transfer:
         self._trip = trip
         self._etag = product.etag
         self._size: int | None = None
+        self._checksum: str | None = None
         self._part: PartFile | None = None
         self._got = 0  # bytes that this call has brought
         self._left = 0  # parts that are still to come
@@ -159,7 +160,7 @@ class Transfer:
         if status.st_size != self._size:
             return f"expected {self._size} bytes, found {status.st_size}"
         with self._final.open("rb") as file:
-            verdict = check(read_of(file.fileno()), self._size, self._etag)
+            verdict = check(read_of(file.fileno()), self._size, self._etag, self._checksum)
         if verdict.fault:
             return verdict.fault
         if not verdict.of_content:
@@ -170,7 +171,7 @@ class Transfer:
 
     def _ask(self) -> None:
         """Ask for version and size."""
-        piece = self._trip.reads.read(self.product.key, ByteRange(0, 1), etag=self.product.etag)
+        piece = self._read(ByteRange(0, 1), self.product.etag)
         self._etag, self._size = piece.etag, piece.size
 
     def _plan(self) -> None:
@@ -239,7 +240,9 @@ class Transfer:
             return self._finish() if last else []
 
     def _read(self, wanted: ByteRange, etag: str | None) -> Piece:
-        return self._trip.reads.read(self.product.key, wanted, etag=etag)
+        piece = self._trip.reads.read(self.product.key, wanted, etag=etag)
+        self._checksum = piece.checksum or self._checksum
+        return piece
 
     def _write(self, number: int, piece: Piece) -> None:
         assert self._part is not None
@@ -259,7 +262,7 @@ class Transfer:
         part = self._part
         assert part is not None
         modified = part.sync()
-        verdict = check(part.read, part.origin.size, self._etag)
+        verdict = check(part.read, part.origin.size, self._etag, self._checksum)
         told = Entry(check=verdict.check, path=str(self._path), modified=modified)
         if verdict.fault:
             self._set_aside(part, verdict, told)
@@ -318,7 +321,7 @@ class Transfer:
         if changed and self.product.etag is None and self._restarts < _RESTARTS:
             self._restarts += 1
             self._trip.tally.add(-self._got)
-            self._got, self._etag, self._size = 0, None, None
+            self._got, self._etag, self._size, self._checksum = 0, None, None, None
             return 0.0
         self.error = error
         if error is not None and self.entry is None:

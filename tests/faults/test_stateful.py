@@ -24,8 +24,9 @@ SIZE = 60_000
 VERSIONS = [np.random.default_rng(n).bytes(SIZE) for n in range(3)]
 POLICY = replace(QUICK, connect=0.2, read=0.1, tries=3, base=0.001, longest=0.005, deadline=5)
 
-# A connection that was kept may have died meanwhile, so that a try may take two requests: row 11 of the matrix.
-MOST = 2 * POLICY.tries
+# Of connections that were kept and have died meanwhile libcurl tries up to five others by itself, once: its
+# CONN_MAX_RETRIES. What follows goes on new ones. Row 11 of the matrix.
+MOST = POLICY.tries + 5
 
 positions = st.just("before") | st.integers(0, 9000)
 lies = st.integers(-9000, 9000).map("{:+d}".format)
@@ -82,13 +83,10 @@ class Reading(RuleBasedStateMachine):
         self.store = HTTPStore(f"{self.archive.endpoint}/stpubdata", policy=POLICY)
         self.version = 0
         self.known = {}
-        # What stands behind an answer may come when its connection is in use again: then another request fails.
-        self.spoilt = False
 
     @rule(script=st.lists(faults(), max_size=4))
     def go_wrong(self, script):
         self.archive.faults = script
-        self.spoilt |= any(fault.extra is not None for fault in script)
 
     @rule(chance=st.floats(0, 0.5), seed=st.integers(0, 99))
     def have_a_bad_day(self, chance, seed):
@@ -114,7 +112,7 @@ class Reading(RuleBasedStateMachine):
 
     def check(self, wanted, version, etag):
         self.archive.forget()
-        harmless = not self.archive.faults and not self.spoilt
+        harmless = not self.archive.faults
         pieces, error = None, None
         try:
             pieces = self.store.read(self.key, wanted, etag=etag)

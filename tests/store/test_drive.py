@@ -215,7 +215,11 @@ def test_who_leaves_early_leaves_nothing_running(scripted, leave):
             message = "no more"
             raise LookupError(message)
 
-    with scripted.Server(scripted.serve(), scripted.silence) as server:
+    def first(connection, request):
+        waits_until(lambda: len(server.requests) > 1)  # else it may be taken before anything else is begun
+        return scripted.serve()(connection, request)
+
+    with scripted.Server(first, scripted.silence) as server:
         results = run_many(HTTPStore(server.root), work(), in_flight=70)
         if leave == "error":
             with pytest.raises(LookupError, match="no more"):
