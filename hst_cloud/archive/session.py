@@ -59,6 +59,8 @@ Done = TypeVar("Done")
 
 POLL = 0.25
 """Seconds before an executing query is asked for again; MAST holds the answer back for some seconds itself."""
+_UNKNOWN = 3
+"""Tries where no address is known for MAST's name: 2 s are not over, and a resolver that was busy has recovered."""
 
 _PIECE = 1 << 16
 _WITHOUT = (
@@ -123,7 +125,7 @@ class PatientAdapter(HTTPAdapter):
         for tried in count(1):
             if self.clock.left <= 0 or self.stop.is_set():
                 raise _unavailable(request, f"no answer within {self.clock.policy.deadline:g} s ({problem})", tried - 1)
-            retry_after = None
+            retry_after, tries = None, self.clock.policy.tries
             try:
                 with spending(source_of(_root(request)), size=None, what=_root(request)) as paid:
                     response = super().send(
@@ -134,12 +136,16 @@ class PatientAdapter(HTTPAdapter):
                 raise  # the same try would fail in the same way
             except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as err:
                 problem = _first_line(err)
+                if isinstance(
+                    getattr(next(iter(err.args), None), "reason", None), urllib3.exceptions.NameResolutionError
+                ):
+                    tries = _UNKNOWN
             else:
                 if response.status_code not in RETRIED:
                     return response
                 problem = f"HTTP {response.status_code}: {excerpt(response.text)}"
                 retry_after = response.headers.get("Retry-After")
-            wait = self.clock.wait(tried, retry_after)
+            wait = self.clock.wait(tried, retry_after) if tried < tries else None
             if wait is None:
                 raise _unavailable(request, problem, tried)
             self._pause(wait)

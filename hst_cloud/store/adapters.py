@@ -24,7 +24,7 @@ from hst_cloud.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from hst_cloud.settings import BUCKET, endpoints
+from hst_cloud.settings import BUCKET, endpoints, store_folder
 from hst_cloud.store import loop
 from hst_cloud.store.objects import HTTPStore, ListedObject, Piece, Store, Traffic, one_version, public_store
 from hst_cloud.values import ByteRange
@@ -38,7 +38,7 @@ _PARALLEL = 16  # threads that read from a file system
 
 
 def as_store(store: StoreLike = None) -> Store:
-    """Return `store` as a `Store`; None stands for the public bucket or what ``HST_CLOUD_ENDPOINT`` names.
+    """Return `store` as a `Store`; None stands for the public bucket or what a setting names in its place.
 
     Raises
     ------
@@ -46,7 +46,8 @@ def as_store(store: StoreLike = None) -> Store:
         It is nothing that bytes can be read from.
     """
     if store is None:
-        return public_store()
+        folder = store_folder()
+        return public_store() if folder is None else FolderStore(folder)
     if isinstance(store, Path) or (isinstance(store, str) and "://" not in store):
         return FolderStore(store)
     if isinstance(store, str):
@@ -68,7 +69,7 @@ def as_store(store: StoreLike = None) -> Store:
 
 
 class FolderStore:
-    """A local folder laid out like the bucket."""
+    """A local folder laid out like the bucket, or one of files side by side, as `hst_cloud.download` makes them."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
@@ -80,7 +81,7 @@ class FolderStore:
 
     def address(self, key: str) -> str:
         """Return the path of `key`."""
-        return str(self.folder / key)
+        return str(self._place(key))
 
     def read(self, key: str, ranges: Sequence[ByteRange], *, etag: str | None = None) -> list[Piece]:
         """Return the bytes of every range: see `Store.read`."""
@@ -121,8 +122,13 @@ class FolderStore:
                 found.append(ListedObject(key, stat.st_size, _fingerprint(stat)))
         return found
 
+    def _place(self, key: str) -> Path:
+        """Return where `key` lies; where it would lie as in the bucket if it is nowhere."""
+        nested, flat = self.folder / key, self.folder / key.rpartition("/")[2]
+        return flat if not nested.exists() and flat.is_file() else nested
+
     def _path(self, key: str) -> Path:
-        path = self.folder / key
+        path = self._place(key)
         if not path.resolve().is_relative_to(self.folder.resolve()):
             message = f"{key!r} leads out of the folder {self.folder}"
             raise ProductNameError(message, key=key)

@@ -15,12 +15,15 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from hst_cloud.store.s3 import Unusable
 
-__all__ = ["CONSTANT", "Engine", "Receiver", "Request", "certificates", "parse_head", "untrusted"]
+__all__ = ["CONSTANT", "UNKNOWN", "Engine", "Receiver", "Request", "certificates", "parse_head", "untrusted"]
 
 _HEADER = re.compile(r"^([^\s:]+):[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)  # RFC 9112, sec. 5
 
 CONSTANT = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "hst_cloud"}
 """Headers of every request. An object is what is stored, whatever Content-Encoding its metadata name."""
+
+UNKNOWN = 5
+"""Tries where no address is known for a name: a resolver that was busy has recovered, and 2 s are not over."""
 
 
 class Request(NamedTuple):

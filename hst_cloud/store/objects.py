@@ -290,7 +290,8 @@ class HTTPStore:
                     await self._send(session, question, headers, page, clock)
                     return read(page)
             except Unusable as trouble:
-                pause = clock.wait(tried, trouble.headers.get("retry-after")) if trouble.again else None
+                hope = trouble.again is True or tried < trouble.again
+                pause = clock.wait(tried, trouble.headers.get("retry-after")) if hope else None
                 if pause is None:
                     raise trouble.as_error(question, tried=tried, elapsed=clock.elapsed) from trouble.__cause__
             await asyncio.sleep(min(pause, patience()))

@@ -39,7 +39,7 @@ __all__ = [
     "verdict",
 ]
 
-OFFLINE = "Check the connection, or run 'hst-cloud doctor'."
+OFFLINE = "Check the connection, or run 'hst-cloud doctor'; a downloaded copy is read with store= its folder."
 AGAIN = "Open it again."
 
 
@@ -98,14 +98,14 @@ class Unusable(Exception):  # noqa: N818  # a verdict that never leaves the stor
         text: str,
         *,
         kind: type[StoreError] = StoreUnavailableError,
-        again: bool = False,
+        again: bool | int = False,
         advice: str = OFFLINE,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(text)
         self.text = text
         self.kind = kind
-        self.again = again
+        self.again = again  # or tries, after which there is no hope
         self.advice = advice
         self.headers = headers or {}
 

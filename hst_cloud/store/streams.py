@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from urllib3.util import wait_for_read
 
-from hst_cloud.store.exchange import CONSTANT, Receiver, Request, certificates, untrusted
+from hst_cloud.store.exchange import CONSTANT, UNKNOWN, Receiver, Request, certificates, untrusted
 from hst_cloud.store.s3 import Unusable
 
 __all__ = ["Streams"]
@@ -128,7 +128,7 @@ class _Stream:
         except (OSError, http.client.HTTPException) as error:
             said = (str(error).splitlines() or [""])[0]
             text = f"gave no answer: {type(error).__name__}: {said}"
-            raise Unusable(text, again=True) from error
+            raise Unusable(text, again=UNKNOWN if isinstance(error, socket.gaierror) else True) from error
         finally:
             self._connection = None
             if again:

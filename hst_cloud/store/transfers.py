@@ -12,7 +12,7 @@ import asyncio
 
 import pycurl
 
-from hst_cloud.store.exchange import CONSTANT, Receiver, Request, certificates, parse_head, untrusted
+from hst_cloud.store.exchange import CONSTANT, UNKNOWN, Receiver, Request, certificates, parse_head, untrusted
 from hst_cloud.store.s3 import Unusable
 
 __all__ = ["Transfers"]
@@ -240,4 +240,5 @@ def _trouble(code: int, text: str) -> Unusable:
     said = (text.splitlines() or [""])[0] or f"error {code}"
     if code in _UNTRUSTED:
         return untrusted(said)
-    return Unusable(f"gave no answer: {said}", again=True)
+    again = UNKNOWN if code == pycurl.E_COULDNT_RESOLVE_HOST else True
+    return Unusable(f"gave no answer: {said}", again=again)
