@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from support import put
 
 import hst_cloud as hst
 from hst_cloud.errors import HSTCloudWarning
-from hst_cloud.testing import Fault, LocalArchive, make_demo_archive, random_faults
+from hst_cloud.testing import LocalArchive, make_demo_archive, random_faults
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="there is neither fork nor SIGKILL")
 
@@ -66,37 +65,6 @@ def test_row_43_a_process_that_is_killed_while_it_remembers(files, hdul):
             np.testing.assert_array_equal(read(name), hdul["SCI"].data[790:])
 
 
-FORKED = """
-import os, sys
-import numpy as np
-import hst_cloud as hst
-expected = np.arange(400_000, dtype="f4").reshape(800, 500)[790:]
-children = []
-for _ in range(16):
-    child = os.fork()
-    if child == 0:
-        wrong = 1
-        try:
-            wrong = 0
-            for name in sys.argv[1:]:
-                with hst.open(name, index=True) as hdul:
-                    wrong |= not np.array_equal(hdul["SCI"].section[790:, :], expected)
-        finally:
-            os._exit(wrong)
-    children.append(child)
-print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
-"""
-
-
-@POSIX
-def test_row_44_many_processes_at_one_file(files):
-    """Sixteen of them read the same files and remember them at once, over a line that breaks: none reads a wrong byte."""
-    files.faults = random_faults(0.05, seed=2)
-    command = [sys.executable, "-c", FORKED, *files.names[:3]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.stdout.strip() == str([0] * 16), done.stderr
-
-
 def test_row_45_no_place_to_remember(files, hdul, monkeypatch):
     """Where nothing can be kept, files are read all the same, and one warning says so."""
     files.cache.write_text("a file where the folder should be")
@@ -137,33 +105,6 @@ def test_row_49_the_cache_is_the_users_own(files):
     """Nobody else may look into what is remembered."""
     read(files.names[0])
     assert files.cache.stat().st_mode & 0o077 == 0
-
-
-WAITING = """
-import hst_cloud, time
-print("ready", flush=True)
-try:
-    hst_cloud.open("jbqf00gjq_flc.fits")
-except KeyboardInterrupt:
-    print("interrupted", flush=True)
-"""
-
-
-@POSIX
-@pytest.mark.parametrize("fault", [Fault(stall="before"), Fault(stall=100), Fault(drip=20.0)], ids=repr)
-def test_row_50_ctrl_c_while_a_server_keeps_silent(files, fault):
-    """It is answered within a second, and the interpreter ends."""
-    files.faults = fault
-    with subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "ready\n"
-        while not files.requests:
-            time.sleep(0.01)
-        time.sleep(0.1)
-        began = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        assert process.stdout.readline() == "interrupted\n"
-        assert time.monotonic() - began < 1
-        assert process.wait(5) == 0
 
 
 def test_row_51_inside_a_running_event_loop(files, hdul):
