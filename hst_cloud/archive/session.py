@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from itertools import count
 from typing import TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
@@ -122,6 +122,7 @@ class PatientAdapter(HTTPAdapter):
             problem = "the query is still executing; narrower criteria make it faster"
             self._pause(min(POLL, self.clock.left))
         self.asked = request.body
+        request.headers.pop("Authorization", None)  # requests takes it from ~/.netrc; nothing here needs one
         for tried in count(1):
             if self.clock.left <= 0 or self.stop.is_set():
                 raise _unavailable(request, f"no answer within {self.clock.policy.deadline:g} s ({problem})", tried - 1)
@@ -142,7 +143,7 @@ class PatientAdapter(HTTPAdapter):
                     tries = _UNKNOWN
             else:
                 if response.status_code not in RETRIED:
-                    return response
+                    return _at_home(response)
                 problem = f"HTTP {response.status_code}: {excerpt(response.text)}"
                 retry_after = response.headers.get("Retry-After")
             wait = self.clock.wait(tried, retry_after) if tried < tries else None
@@ -180,8 +181,27 @@ class PatientAdapter(HTTPAdapter):
 
 
 def _root(request: requests.PreparedRequest) -> str:
-    parts = urlsplit(request.url or "")
+    return _origin(request.url or "")
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _at_home(response: requests.Response) -> requests.Response:
+    """Return `response` unless it sends the question to another server, or to this one without encryption.
+
+    Raises
+    ------
+    ArchiveAnswerError
+        It does.
+    """
+    to = urljoin(response.url, response.headers["Location"]) if response.is_redirect else response.url
+    if _origin(to) == _origin(response.url):
+        return response
+    message = f"MAST at {response.url} redirects to {excerpt(to)}, another server; it was not asked. {_WITHOUT}"
+    raise ArchiveAnswerError(message, url=response.url)
 
 
 def new_session(clock: Clock, stop: threading.Event | None = None) -> requests.Session:

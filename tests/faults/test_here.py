@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import os
 import re
@@ -16,8 +18,8 @@ import pytest
 from support import put
 
 import hst_cloud as hst
-from hst_cloud.errors import HSTCloudWarning
-from hst_cloud.testing import LocalArchive, make_demo_archive, random_faults
+from hst_cloud.errors import ArchiveAnswerError, HSTCloudWarning
+from hst_cloud.testing import Fault, LocalArchive, make_demo_archive, random_faults
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="there is neither fork nor SIGKILL")
 
@@ -135,6 +137,8 @@ def test_row_53_to_56_what_never_leaves(tmp_path, monkeypatch, caplog):
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HST_CLOUD_CACHE", "off")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))  # which requests reads for MAST
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login hidden password hidden")
     caplog.set_level(logging.DEBUG)
     with LocalArchive(make_demo_archive(tmp_path, scale=64)) as archive:
         files = hst.products(hst.search(instrument="WFC3/UVIS"), suffix="flc")
@@ -142,7 +146,9 @@ def test_row_53_to_56_what_never_leaves(tmp_path, monkeypatch, caplog):
         with hst.open(files[0]) as hdul:
             assert hdul["SCI"].data.size
         hst.resolve(files, verify=True)
+        spent = hst.report()
         requests = archive.requests
+    assert "hidden" not in str(spent)
     assert {request.service for request in requests} == {"s3", "mast"}
     for request in requests:
         sent = f"{request.headers}{request.query}{request.body}".lower()
@@ -153,3 +159,26 @@ def test_row_53_to_56_what_never_leaves(tmp_path, monkeypatch, caplog):
     assert "hidden" not in logged.lower()
     assert "authorization" not in logged.lower()
     assert str(Path.home()) not in logged
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_row_55_mast_sends_elsewhere(tmp_path, monkeypatch, status):
+    """Nobody follows to another server, whatever is known of the user; a redirect within MAST is followed."""
+    with (
+        LocalArchive(make_demo_archive(tmp_path, scale=64, instruments=["COS"])) as other,
+        LocalArchive(tmp_path) as mast,
+    ):
+        search = functools.partial(hst.search, instrument="COS", mast=mast.endpoint)
+        assert len(search())
+        other.forget()
+        mast.faults = Fault(service="mast", status=status, headers={"Location": f"{other.endpoint}/api/v0/invoke"})
+        with pytest.raises(ArchiveAnswerError, match=f"redirects to {other.endpoint}.*not asked"):
+            search()
+        assert other.requests == []
+        away = Fault(
+            service="mast", status=status, headers={"Location": "/portal/Mashup/Mashup.asmx/columnsconfig"}, times=1
+        )
+        mast.faults = away
+        with contextlib.suppress(ArchiveAnswerError):  # what is there answers another question
+            search()
+        assert {request.path for request in mast.requests} >= {"/portal/Mashup/Mashup.asmx/columnsconfig"}
