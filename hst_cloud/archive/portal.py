@@ -36,6 +36,9 @@ CONE = "Mast.Caom.Cone"
 PAGE = 50_000
 """Rows a page: what astroquery asks for, and MAST gives."""
 
+MOST_ROWS = 2_000_000
+"""Rows of one answer at most: 40 pages, each of which is held until all have come."""
+
 Answer = dict[str, Any]
 
 _importing = threading.Lock()
@@ -151,6 +154,12 @@ def pages(
         found.answers.append(answer)
         found.rows += rows
         found.total = max(total, found.rows)
+        if found.rows > MOST_ROWS:
+            url = portal.MAST_REQUEST_URL
+            message = (
+                f"MAST at {url} gave {found.rows} rows: expected at most {MOST_ROWS}. Ask by dates (since=, until=)"
+            )
+            raise ArchiveAnswerError(message, url=url)
         if progress:
             progress(Progress(what="observations", done=before + found.rows, total=before + found.total))
         if not rows or (limit is not None and found.rows >= limit) or (page >= pages and found.rows >= found.total):

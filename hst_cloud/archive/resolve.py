@@ -10,6 +10,7 @@ Asking and judging are apart: `_lookups` and `_prefixes` say what is to be asked
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from hst_cloud.archive.inputs import ProductsLike, as_products
 from hst_cloud.archive.lookups import lookup_paths
 from hst_cloud.archive.names import PREFIX, is_rootname, key_of_s3_uri, parse_filename, visit_prefix
 from hst_cloud.archive.session import Watcher
-from hst_cloud.errors import ArchiveError, ProductNameError
+from hst_cloud.errors import ArchiveError, HSTCloudWarning, ProductNameError
 from hst_cloud.settings import BUCKET, endpoints
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.objects import ListedObject, Store
@@ -87,7 +88,12 @@ def resolve(
     ProductNameError
         Something is of a type, or a table has columns, that cannot name a product.
     StoreError
-        The bucket could not be listed. (MAST's failing is told in the rows that needed it.)
+        The bucket could not be listed.
+
+    Warns
+    -----
+    HSTCloudWarning
+        MAST could not be asked; the rows that needed it say so, too.
 
     Notes
     -----
@@ -124,7 +130,14 @@ def _verified(
     """Return `known` as MAST and the bucket know it now."""
     uris = _lookups(known)
     if uris:
-        known = _placed(known, *_paths(uris, mast, deadline, progress))
+        paths, failure = _paths(uris, mast, deadline, progress)
+        known = _placed(known, paths, failure)
+        if failure:
+            message = (
+                f"MAST {failure} That leaves {len(uris)} products without a place, such as {uris[0][:120]!r}; "
+                "all others have theirs by rule, and what the bucket says of it."
+            )
+            warnings.warn(message, HSTCloudWarning, stacklevel=3)
     prefixes = _prefixes(known)
     asked = list(dict.fromkeys(prefix for prefix in prefixes if prefix))
     if not asked:
@@ -204,7 +217,7 @@ def _paths(
     try:
         return lookup_paths(uris, mast=mast, deadline=deadline, progress=progress), ""
     except ArchiveError as error:  # what the bucket's listings can tell is told all the same
-        return {}, f"could not be asked: {error}"
+        return {}, f"could not be asked: {str(error).rstrip('.')}."
 
 
 def _placed(known: Sequence[Product], paths: Mapping[str, str | None], failure: str) -> list[Product]:

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
+from http import HTTPStatus
 from itertools import count
 from typing import TypeAlias, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -59,10 +60,12 @@ Done = TypeVar("Done")
 
 POLL = 0.25
 """Seconds before an executing query is asked for again; MAST holds the answer back for some seconds itself."""
-_UNKNOWN = 3
-"""Tries where no address is known for MAST's name: 2 s are not over, and a resolver that was busy has recovered."""
+
+LONGEST_ANSWER = 512 * 1024 * 1024
+"""Bytes of one answer at most: a page of 50,000 rows has 75 MB."""
 
 _PIECE = 1 << 16
+_UNKNOWN = 3  # tries where no address is known for MAST's name: a resolver that was busy has recovered within 2 s
 _WITHOUT = (
     "Without MAST, file names, rootnames and mast: URIs still resolve by rule (hst_cloud.resolve), "
     "and hst_cloud.open reads them from the bucket."
@@ -122,11 +125,11 @@ class PatientAdapter(HTTPAdapter):
             problem = "the query is still executing; narrower criteria make it faster"
             self._pause(min(POLL, self.clock.left))
         self.asked = request.body
-        request.headers.pop("Authorization", None)  # requests takes it from ~/.netrc; nothing here needs one
+        _keep_secrets(request)
         for tried in count(1):
             if self.clock.left <= 0 or self.stop.is_set():
                 raise _unavailable(request, f"no answer within {self.clock.policy.deadline:g} s ({problem})", tried - 1)
-            retry_after, tries = None, self.clock.policy.tries
+            retry_after, page = None, False
             try:
                 with spending(source_of(_root(request)), size=None, what=_root(request)) as paid:
                     response = super().send(
@@ -137,16 +140,18 @@ class PatientAdapter(HTTPAdapter):
                 raise  # the same try would fail in the same way
             except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as err:
                 problem = _first_line(err)
-                if isinstance(
-                    getattr(next(iter(err.args), None), "reason", None), urllib3.exceptions.NameResolutionError
-                ):
-                    tries = _UNKNOWN
+                if tried >= _UNKNOWN and _is_unknown(err):
+                    raise _unavailable(request, problem, tried) from err
             else:
-                if response.status_code not in RETRIED:
-                    return _at_home(response)
+                _check_redirect(response)
+                page = response.status_code == HTTPStatus.OK and _is_page(response.content)
+                if response.status_code not in RETRIED and not page:
+                    return response
                 problem = f"HTTP {response.status_code}: {excerpt(response.text)}"
                 retry_after = response.headers.get("Retry-After")
-            wait = self.clock.wait(tried, retry_after) if tried < tries else None
+            wait = self.clock.wait(tried, retry_after)
+            if wait is None and page:
+                return response  # whoever reads it says what it is
             if wait is None:
                 raise _unavailable(request, problem, tried)
             self._pause(wait)
@@ -162,46 +167,76 @@ class PatientAdapter(HTTPAdapter):
     def _read(self, response: requests.Response, paid: Receipt) -> None:
         """Read the whole body within the time of one try; a read of one piece ends at the socket's time-out."""
         latest = self.clock.elapsed + self.clock.attempt
-        pieces = []
+        pieces, size = [], 0
         # read1 gives what has come; read and iter_content wait for a full piece, however slowly it drips
         # and of a body that no budget has room for, one byte tells that it is there
         while piece := response.raw.read1(max(1, paid.room(_PIECE)), decode_content=True):
             pieces.append(piece)
+            size += len(piece)
             try:
                 paid.got(len(piece))
             except BudgetExceededError:
                 response.close()
                 raise
+            if size > LONGEST_ANSWER:
+                response.close()
+                message = (
+                    f"MAST at {_root(response.request)} answered with more than {LONGEST_ANSWER} bytes: expected a "
+                    "page of rows. Ask for less at a time."
+                )
+                raise ArchiveAnswerError(message, url=response.url)
             if self.clock.elapsed > latest:
                 response.close()
-                message = f"an answer of which {sum(map(len, pieces))} bytes came in {self.clock.elapsed:.0f} s"
+                message = f"an answer of which {size} bytes came in {self.clock.elapsed:.0f} s"
                 raise requests.Timeout(message)
         response.raw.release_conn()
         response._content = b"".join(pieces)  # noqa: SLF001 - where requests keeps a body that was read; tested
 
 
 def _root(request: requests.PreparedRequest) -> str:
-    return _origin(request.url or "")
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
+    parts = urlsplit(request.url or "")
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _at_home(response: requests.Response) -> requests.Response:
-    """Return `response` unless it sends the question to another server, or to this one without encryption.
+def _check_redirect(response: requests.Response) -> None:
+    """Raise if MAST sends us to somebody else, who would be believed, and be told what was meant for MAST.
 
     Raises
     ------
     ArchiveAnswerError
         It does.
     """
-    to = urljoin(response.url, response.headers["Location"]) if response.is_redirect else response.url
-    if _origin(to) == _origin(response.url):
-        return response
-    message = f"MAST at {response.url} redirects to {excerpt(to)}, another server; it was not asked. {_WITHOUT}"
-    raise ArchiveAnswerError(message, url=response.url)
+    if not response.is_redirect:
+        return
+    told = response.headers["Location"]
+    here, there = urlsplit(response.url), urlsplit(urljoin(response.url, told))
+    same = (there.hostname, there.port) == (here.hostname, here.port) and there.scheme == here.scheme
+    safer = there.hostname == here.hostname and there.scheme == "https" and there.port in {None, 443}
+    if not same and not safer:
+        message = (
+            f"MAST at {here.scheme}://{here.netloc} redirects to another place, {excerpt(told)!r}, which is not asked: "
+            "expected an answer. Where MAST has moved, name its address in mast=."
+        )
+        raise ArchiveAnswerError(message, url=response.url)
+
+
+def _keep_secrets(request: requests.PreparedRequest) -> None:
+    """Take a token, a password of ``.netrc`` or a cookie from a request that does not go to MAST over TLS."""
+    where = urlsplit(request.url or "")
+    host = where.hostname or ""
+    if where.scheme != "https" or not (host == "mast.stsci.edu" or host.endswith(".mast.stsci.edu")):
+        for name in ("Authorization", "Cookie"):
+            request.headers.pop(name, None)
+
+
+def _is_unknown(err: Exception) -> bool:
+    """Tell whether nobody knew an address for MAST's name."""
+    return isinstance(getattr(next(iter(err.args), None), "reason", None), urllib3.exceptions.NameResolutionError)
+
+
+def _is_page(body: bytes) -> bool:
+    """Tell whether an answer is a page for people, as under maintenance: MAST's services answer with JSON alone."""
+    return body[:400].lstrip()[:1] == b"<"
 
 
 def new_session(clock: Clock, stop: threading.Event | None = None) -> requests.Session:

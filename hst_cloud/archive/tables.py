@@ -138,8 +138,13 @@ def from_answers(
     rows: list[Mapping[str, object]] = []
     for answer in answers:
         declared, data = answer.get("fields"), answer.get("data")
-        if not isinstance(declared, list) or not isinstance(data, list) or not all(isinstance(r, dict) for r in data):
+        told = isinstance(declared, list) and all(isinstance(field, dict) for field in declared)
+        if not told or not isinstance(declared, list) or not isinstance(data, list):
             message = f"MAST's answer has no 'fields' and 'data' of rows; it has {sorted(answer)[:10]}"
+            raise ArchiveAnswerError(message)
+        strange = next((n for n, row in enumerate(data) if not isinstance(row, dict)), None)
+        if strange is not None:
+            message = f"MAST's row {strange} is {str(data[strange])[:80]!r}: expected one value for each column"
             raise ArchiveAnswerError(message)
         rows += data
         for field in declared:
@@ -180,11 +185,21 @@ def _plain(column: Any) -> list[object]:
     return values if mask is None else [None if m else v for v, m in zip(values, mask, strict=True)]
 
 
+def _converts(value: object, kind: Kind) -> bool:
+    try:
+        _CONVERTERS[kind]([value])
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
 def _column(values: Iterable[object], field: Field) -> MaskedColumn:
+    values = list(values)
     try:
         data, mask = _CONVERTERS[field.kind](values)
     except (TypeError, ValueError, OverflowError) as err:
-        message = f"MAST's column {field.name!r} holds something that is no {field.kind}: {err}"
+        row = next((n for n, value in enumerate(values) if not _converts(value, field.kind)), None)
+        message = f"MAST's column {field.name!r} holds something in row {row} that is no {field.kind}: {err}"
         raise ArchiveAnswerError(message) from err
     column = MaskedColumn(
         data, mask=mask, name=field.name, unit=field.unit, description=field.description or None, copy=False

@@ -24,6 +24,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from hst_cloud.errors import FormatError, QueryError
+from hst_cloud.fits.guards import check_data, has_heap
 from hst_cloud.fits.layout import BLOCK, HDUExtent
 from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
@@ -176,7 +177,8 @@ def _form(cards: bytes, text: bool, width: int) -> Form:  # noqa: FBT001  # priv
 
 def _opened(table: bytes) -> fits.HDUList:
     """Have astropy open an extension's bytes."""
-    return fits.open(io.BytesIO(_PRIMARY + table + bytes(-len(table) % BLOCK)), memmap=False)
+    content = io.BytesIO(_PRIMARY + table + bytes(-len(table) % BLOCK))
+    return fits.open(content, memmap=False, disable_image_compression=True)
 
 
 def _fields(columns: fits.ColDefs, units: Sequence[str], width: int) -> dict[str, Field] | None:
@@ -340,6 +342,8 @@ def _by_astropy(read: TableRead) -> dict[str, NDArray[Any]]:
     # Of no rows astropy cannot make numbers: it is given a blank one, which is left out again.
     view = read.segments.find(*span) if span.size > 0 else memoryview(b" " * width if read.form.ascii else b"")
     assert view is not None
+    if not read.form.ascii and has_heap(header):
+        check_data(header, read.extent, view, read.key)
     try:
         with _opened(header + bytes(view)) as hdul:
             data = hdul[1].data

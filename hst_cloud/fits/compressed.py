@@ -6,15 +6,20 @@ import bz2
 import lzma
 import warnings
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 from hst_cloud.errors import FormatError, HSTCloudWarning
-from hst_cloud.fits.layout import Scan
-from hst_cloud.store.objects import Store
+from hst_cloud.fits.guards import check_data, has_heap, most_inflated
+from hst_cloud.fits.layout import Scan, scan
+from hst_cloud.store.objects import Piece, Store
+from hst_cloud.store.plan import drive
 from hst_cloud.store.ranges import fetch
 from hst_cloud.values import ByteRange
 
 __all__ = ["inflated"]
+
+_PIECE = 16 * 1024 * 1024
 
 MAX_COMPRESSED = 1024**3
 """Bytes of a compressed file that are read at most: it can only be read whole."""
@@ -63,28 +68,54 @@ def inflated(store: Store, found: Scan, *, stacklevel: int) -> bytes | None:
     warnings.warn(message, HSTCloudWarning, stacklevel=stacklevel + 1)
     rest = ByteRange(len(found.segments.run(0)), layout.size)
     segments = found.segments + fetch(store, layout.key, [rest], etag=layout.etag)
+    most = min(MAX_INFLATED, most_inflated(layout.size))
     try:
-        data = _decompressed(bytes(segments.run(0)), head)
+        data = _decompressed(bytes(segments.run(0)), head, most)
+    except OverflowError:
+        message = f"{address} inflates from {layout.size} to more than {most} bytes: expected no more. Download it."
+        raise FormatError(message, key=layout.key) from None
     except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
         message = f"{address} cannot be decompressed: {error}"
         raise FormatError(message, key=layout.key) from error
-    if len(data) > MAX_INFLATED:
-        message = f"{address} inflates to more than {MAX_INFLATED} bytes"
-        raise FormatError(message, key=layout.key)
+    _check(data, address)
     return data
 
 
-def _decompressed(data: bytes, head: bytes) -> bytes:
-    """Decompress every member of `data`, to at most one byte more than is allowed."""
+def _check(data: bytes, address: str) -> None:
+    """Raise unless headers and heaps of a file in memory may be believed."""
+    plan = scan(address, size=len(data), first=len(data))
+    hdus = drive(plan, lambda asks: [Piece(data[a:b], len(data), None) for a, b in asks]).layout.hdus
+    for hdu in hdus:
+        header = data[slice(*hdu.header)]
+        if has_heap(header) and hdu.data.stop <= len(data):
+            check_data(header, hdu, memoryview(data)[slice(*hdu.data)], address)
+
+
+def _decompressed(data: bytes, head: bytes, most: int) -> bytes:
+    """Decompress every member of `data`; an OverflowError tells that there are more than `most` bytes."""
     out = bytearray()
-    while data and len(out) <= MAX_INFLATED:  # members follow one another: RFC 1952, sec. 2.2
+    while data:  # members follow one another: RFC 1952, sec. 2.2
         machine = _machine(head)
-        out += machine.decompress(data, MAX_INFLATED + 1 - len(out))
-        if not machine.eof and len(out) <= MAX_INFLATED:
-            early = "the compressed data end too early"
-            raise EOFError(early)
+        for piece in _pieces(machine, data):
+            out += piece
+            if len(out) > most:
+                raise OverflowError
         data = machine.unused_data if machine.unused_data.startswith(head[:2]) else b""
     return bytes(out)
+
+
+def _pieces(machine: Any, data: bytes) -> Iterator[bytes]:
+    """Give what one member becomes, piece by piece."""
+    while True:
+        piece = machine.decompress(data, _PIECE)
+        yield piece
+        if machine.eof:
+            return
+        # zlib gives back what it has not read; the others keep it.
+        data = getattr(machine, "unconsumed_tail", b"")
+        if not piece and not data:
+            early = "the compressed data end too early"
+            raise EOFError(early)
 
 
 def _machine(head: bytes) -> Any:  # the three have one shape and no common type

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from hst_cloud.errors import HSTCloudWarning
 
-__all__ = ["Database", "number", "transaction"]
+__all__ = ["Database", "check_own", "number", "transaction"]
 
 T = TypeVar("T")
 
@@ -66,6 +66,7 @@ class Database:
         self._file: Path | None = None
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._shared = 0
         self._rebuilds = 0
         self._guarded = False
         self.off = False
@@ -117,13 +118,30 @@ class Database:
             self._disconnect()  # somebody has removed the file, or made it anew
         if self._connection is None:
             self._guard()
+            check_own(self._file)
             self._connection = _opened(self._file, self._schema, self._tables)
             self._identity = _identity(self._file)
+            self._shared = 0
+        self._mend_shared()
         return self._connection
+
+    def _mend_shared(self) -> None:
+        """Give the memory that processes share its length back, if somebody cut it.
+
+        SQLite has mapped the whole file, and to touch a page that is gone ends the process (SIGBUS). Of zeros it sees
+        that they are no index of its log, and makes the index anew.
+        """
+        shared = Path(f"{self._file}-shm")
+        with contextlib.suppress(OSError):  # it was removed: what is mapped of it stays
+            size = shared.stat(follow_symlinks=False).st_size
+            if size < self._shared:
+                os.truncate(shared, self._shared)
+            self._shared = max(size, self._shared)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
+            self._mend_shared()  # closing looks at it, too
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
 
@@ -234,6 +252,33 @@ def _opened(file: Path, schema: int, tables: Sequence[str]) -> sqlite3.Connectio
         connection.close()
         raise
     return connection
+
+
+def check_own(file: Path) -> None:
+    """Raise unless the file, what SQLite puts beside it, and their folder are this user's, as far as they exist.
+
+    Raises
+    ------
+    PermissionError
+        Another user may have planted one of them, or could at any time.
+    """
+    if not hasattr(os, "geteuid"):
+        return
+    for path in (file.parent, file, Path(f"{file}-wal"), Path(f"{file}-shm")):
+        is_folder = path == file.parent
+        try:
+            found = path.stat(follow_symlinks=is_folder)  # a home folder may well lie behind a link
+        except FileNotFoundError:
+            continue
+        if found.st_uid not in ({os.geteuid(), 0} if is_folder else {os.geteuid()}):
+            message = f"{path} belongs to another user, number {found.st_uid}"
+            raise PermissionError(message)
+        if is_folder and found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+            message = f"everybody may write in {path}"
+            raise PermissionError(message)
+        if not is_folder and not stat.S_ISREG(found.st_mode):
+            message = f"{path} is a link or something else that is no file"
+            raise PermissionError(message)
 
 
 def _identity(file: Path) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from hst_cloud.errors import FormatError, QueryError, TruncatedFileError
 from hst_cloud.fits.layout import Scan
 from hst_cloud.fits.predict import FIRST, FIRST_DRIZZLED, Guess, windows
-from hst_cloud.fits.structure import HDUExtent, Layout, extent, header_stop, plausible
+from hst_cloud.fits.structure import LONGEST_HEADER, HDUExtent, Layout, extent, header_stop, plausible
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
 from hst_cloud.store.segments import Segments
@@ -31,9 +31,6 @@ Half of what `~hst_cloud.fits.predict.FIRST` has for the first extension's sake:
 
 NEXT = 32 * 1024
 """Bytes read at a header's beginning when nobody knows how long it is: those of SCI extensions take 14 to 23 kB."""
-
-LONGEST = 4 * 1024 * 1024
-"""Bytes after which a header without END is given up: fifty times the longest of HST."""
 
 Kin: TypeAlias = "MutableMapping[tuple[str, str], tuple[HDUExtent, ...]]"
 """The HDUs of the file that was read last, of each instrument and suffix; one for each call, may be shared by plans."""
@@ -160,17 +157,20 @@ def header_blocks(
         run = held.run(at)
         stop = header_stop(run)
         have = len(run)
-        if stop is None and at + have < size and have < LONGEST and (not have or plausible(run, at)):
-            answers = yield [ByteRange(at + have, min(at + have + NEXT, size))]
+        if stop is None and at + have < size and have < LONGEST_HEADER and (not have or plausible(run, at)):
+            answers = yield [ByteRange(at + have, min(at + have + max(NEXT, have), size))]
             held += Segments([(at + have, answers[0].data)])
             continue
+        if stop is None and have >= LONGEST_HEADER and plausible(run, at):
+            message = f"{key} has a header at byte {at} without END in its {have} bytes: it is not read any further"
+            raise FormatError(message, key=key)
         if stop is None or not plausible(run, at):
             _check(key, run, at, size)
             break  # what is behind the last HDU is none of FITS's: Standard 4.0, sec. 3.5
         header = bytes(run[:stop])
         if not hdus and all(hdu.primary for hdu in wanted):  # how long its data are does not matter
             return [header] * len(wanted)
-        hdu = extent(header, at)
+        hdu = extent(header, at, key)
         if hdu is None:
             _check(key, run, at, size)
             break

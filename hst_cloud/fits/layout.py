@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from hst_cloud.errors import StoreUnavailableError
+from hst_cloud.errors import FormatError, StoreUnavailableError
+from hst_cloud.fits.guards import check_header
 from hst_cloud.fits.predict import (
     FIRST,
     FIRST_DRIZZLED,
@@ -22,7 +23,7 @@ from hst_cloud.fits.predict import (
     windows,
     without,
 )
-from hst_cloud.fits.structure import BLOCK, HDUExtent, Layout, extent, header_stop, plausible
+from hst_cloud.fits.structure import BLOCK, LONGEST_HEADER, HDUExtent, Layout, extent, header_stop, plausible
 from hst_cloud.store.link import Link
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
@@ -44,8 +45,8 @@ __all__ = [
     "scan",
 ]
 
-LONGEST_HEADER = 4 * 1024 * 1024
-"""Bytes after which a header without END is given up: fifty times the longest of HST."""
+MOST_HDUS = 10_000
+"""HDUs of a file at most: a hundred times what HST's have."""
 
 SPARE = 256 * 1024
 """Bytes that are read beyond the end of a sibling: two more headerlets."""
@@ -90,6 +91,11 @@ def scan(
     also : sequence of ByteRange, optional
         What to read with the first request beside headers, for it is probably wanted.
 
+    Raises
+    ------
+    FormatError
+        A header contradicts itself, or has no END within 16 MiB.
+
     Notes
     -----
     Round trips: one for a file within `first`, or of at most 1 MiB whose size is known, or like its sibling; else two
@@ -108,7 +114,7 @@ def scan(
     total, etag = answers[0].size, answers[0].etag
     read, held = list(asked), _segments(asked, answers)
     hdus: list[HDUExtent] = []
-    while _walk(hdus, held, total, until):
+    while _walk(key, hdus, held, total, until):
         asked = without(_next(key, hdus, held, total, sibling, tail=until is None), read)
         if not asked:  # the store gave less than was asked for
             break
@@ -170,7 +176,11 @@ def _first(
 
 
 def _walk(
-    hdus: list[HDUExtent], held: Segments, size: int, until: Callable[[Sequence[HDUExtent]], bool] | None
+    key: str,
+    hdus: list[HDUExtent],
+    held: Segments,
+    size: int,
+    until: Callable[[Sequence[HDUExtent]], bool] | None,
 ) -> bool:
     """Add to `hdus` what the bytes at hand prove, and tell whether more bytes would prove more that is wanted."""
     at = hdus[-1].stop if hdus else 0
@@ -179,12 +189,20 @@ def _walk(
         stop = header_stop(run)
         if stop is None:
             have = len(run)
-            hopeless = have >= LONGEST_HEADER or at + have >= size or (have >= BLOCK and not plausible(run, at))
-            return not hopeless
-        found = extent(bytes(run[:stop]), at)
+            ends = at + have >= size or (have >= BLOCK and not plausible(run, at))
+            if plausible(run, at) and (have >= LONGEST_HEADER or (ends and have > SMALL)):
+                message = f"{key} has a header at byte {at} without END in its {have} bytes: it is not read any further"
+                raise FormatError(message, key=key)
+            return not ends
+        header = bytes(run[:stop])
+        found = extent(header, at, key)
         if found is None:
             return False
+        check_header(header, found, key)
         hdus.append(found)
+        if len(hdus) > MOST_HDUS:
+            message = f"{key} has more than {MOST_HDUS} HDUs: it is not read any further than byte {at}"
+            raise FormatError(message, key=key)
         at = found.stop
     return False
 
@@ -203,7 +221,7 @@ def _next(
         guess = replace(guess, tail=None)
     wanted = windows(guess, at, size) if guess is not None else []
     # A header that is longer than was thought is read on; without a guess, all that is known is where it begins.
-    rest = ByteRange(at, size if size - at - have <= SMALL else at + have + FIRST)
+    rest = ByteRange(at, size if size - at - have <= SMALL else at + have + max(FIRST, have))
     return coalesce([*wanted, rest] if have or guess is None else wanted, gap=0)
 
 

@@ -21,7 +21,7 @@ from astropy.io.fits.verify import VerifyError
 from numpy.typing import NDArray
 
 from hst_cloud.errors import FormatError
-from hst_cloud.fits.structure import Cards, HDUExtent
+from hst_cloud.fits.structure import STORED, Cards, HDUExtent
 from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
@@ -29,9 +29,6 @@ __all__ = ["STORED", "Box", "Image", "box_array", "box_ranges", "image_of", "sca
 
 Box: TypeAlias = "Sequence[tuple[int, int]]"
 """Half-open limits along each axis, in the order of numpy: ``((y0, y1), (x0, x1))``; zero-based, not empty."""
-
-# BITPIX -> how the pixels are stored: FITS Standard 4.0, table 8.
-STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 # A number as almost every card has it, 50 times faster than astropy's card, which reads the others.
 _NUMBER = re.compile(rb"= *([+-]?[0-9]{1,18}(?:\.[0-9]*)?) *(?:/.*)?")

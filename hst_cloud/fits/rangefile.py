@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from hst_cloud.errors import ObjectChangedError, ObjectNotFoundError, TruncatedFileError
+from hst_cloud.fits.guards import check_data, has_heap
 from hst_cloud.fits.layout import FIRST, Scan
 from hst_cloud.fits.pixels import Image, image_of
 from hst_cloud.store.objects import Store
@@ -54,8 +55,11 @@ class RangeFile(io.RawIOBase):
         self._store = store
         self._held = found.segments
         self._changed = changed
+        # Behind the last HDU is nothing that astropy would make one of, and it would look for it to the very end.
+        self._horizon = min(self.layout.size, found.layout.hdus[-1].stop + FIRST) if found.layout.hdus else None
         self._few = found.known  # it opened without a wait: now the fewest requests
         self._here = _PerThread()
+        self._checked: set[int] = set()  # headers of the tables whose heaps may be believed
 
     def readable(self) -> bool:
         """Return True."""
@@ -94,7 +98,7 @@ class RangeFile(io.RawIOBase):
         stop = self.layout.size if size is None or size < 0 else start + size
         if stop > self.layout.size and not self.opening:
             self._truncated(start, stop)
-        stop = min(stop, self.layout.size)
+        stop = min(stop, self._horizon if self.opening and self._horizon is not None else self.layout.size)
         data = self._bytes(ByteRange(start, stop)) if stop > start else b""
         self._here.position = start + len(data)
         return data
@@ -121,6 +125,28 @@ class RangeFile(io.RawIOBase):
         header = None if extent is None else self._held.find(*extent.header)
         found = None if extent is None or header is None else image_of(header, extent)
         return found if found is not None and found.value is None and found.blank is None else None
+
+    @contextmanager
+    def table(self, start: int) -> Generator[None]:
+        """Read the table whose header begins at `start` and hold it for this thread's reads, if it has a heap.
+
+        Raises
+        ------
+        FormatError
+            Its rows tell of the heap what is not true.
+        """
+        extent = next((hdu for hdu in self.layout.hdus if hdu.header.start == start), None)
+        header = None if extent is None else self._held.find(*extent.header)
+        if extent is None or header is None or not has_heap(bytes(header)) or extent.data.stop > self.layout.size:
+            yield
+            return
+        with self.ahead([extent.data]):
+            if start not in self._checked:
+                data = self._held.find(*extent.data) or self._here.ahead.find(*extent.data)
+                assert data is not None
+                check_data(bytes(header), extent, data, self.name)
+                self._checked.add(start)
+            yield
 
     def fetch(self, ranges: Sequence[ByteRange]) -> Segments:
         """Read what is not in memory of `ranges` in one batch, and return all of it."""

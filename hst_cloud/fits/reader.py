@@ -21,6 +21,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from astropy.io import fits
+from astropy.io.fits.hdu.compressed._compression import CfitsioException  # its only name
 from astropy.io.fits.hdu.compressed.section import CompImageSection
 from astropy.io.fits.hdu.image import Section
 from astropy.io.fits.verify import VerifyError
@@ -41,6 +42,7 @@ from hst_cloud.fits.layout import Layout, Scan
 from hst_cloud.fits.pixels import Box, box_array, box_ranges
 from hst_cloud.fits.rangefile import RangeFile
 from hst_cloud.fits.recall import known_or_scan
+from hst_cloud.fits.verify import verified
 from hst_cloud.settings import endpoints
 from hst_cloud.store.adapters import FolderStore, StoreLike, as_store
 from hst_cloud.store.objects import HTTPStore, Store
@@ -49,7 +51,10 @@ from hst_cloud.values import ByteRange, Product, ProductLike
 
 __all__ = ["REJECTED", "open", "parsed"]
 
-REJECTED = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, VerifyError)
+REJECTED = (
+    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError,
+    ZeroDivisionError, VerifyError, CfitsioException,
+)  # fmt: skip
 """What astropy has been seen to raise on bytes that are no FITS file."""
 
 
@@ -59,6 +64,7 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     store: StoreLike = None,
     source: Literal["bucket", "mast"] = "bucket",
     index: IndexLike = True,
+    verify: bool = False,
 ) -> fits.HDUList:
     """Open a product as an astropy HDUList that reads the bucket as it is used.
 
@@ -81,6 +87,10 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     index : Index or bool, optional
         Where layouts and headers are kept between processes: an `~hst_cloud.fits.index.Index`, True for the user's own
         (``HST_CLOUD_CACHE`` says where), False for none.
+    verify : bool, optional
+        Whether to read the whole file now and compare its bytes with the MD5 that its ETag tells, or with the sums that
+        its headers tell. ``hdul.verified`` then says which check it was; what is read later are the bytes that were
+        checked.
 
     Returns
     -------
@@ -98,15 +108,19 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
         The bucket does not hold it, does not give it, or does not answer.
     ObjectChangedError
         The object was replaced while it was being read, now or at any later access.
+    CorruptFileError
+        With `verify`, the bytes contradict a checksum.
     FormatError
-        The object is no FITS file.
+        The object is no FITS file, or one of its headers contradicts itself or what the object holds; or, at a later
+        access, the heap of a table or a tile of an image does.
     TruncatedFileError
         At a later access: the data are beyond the end of the object. Opening such a file warns.
 
     Warns
     -----
     HSTCloudWarning
-        The file is truncated; or it is compressed (.gz, .bz2, .xz) and is therefore read whole.
+        The file is truncated; or it is compressed (.gz, .bz2, .xz) and is therefore read whole; or with `verify`,
+        nothing tells what its bytes ought to be.
 
     Notes
     -----
@@ -135,7 +149,7 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     elsewhere = source == "mast" and known.uri is not None and not known.key.endswith("/")
     if known.key or not elsewhere:
         try:
-            return _open(as_store(store), placed(known), index)
+            return _open(as_store(store), placed(known), index, verify=verify)
         except (ObjectNotFoundError, AccessDeniedError) as error:
             if known.status == "exclusive":
                 message = (
@@ -144,7 +158,7 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
                 raise NotInCloudError(message, key=known.key, uri=known.uri) from error
             if not elsewhere:
                 raise
-    return _open(_downloads(), replace(known, key=known.uri or "", etag=None), index)
+    return _open(_downloads(), replace(known, key=known.uri or "", etag=None), index, verify=verify)
 
 
 def _downloads() -> HTTPStore:
@@ -152,10 +166,20 @@ def _downloads() -> HTTPStore:
     return HTTPStore(root, url=lambda uri: f"{root}?uri={quote(uri, safe='')}", policy=MAST)
 
 
-def _open(store: Store, product: Product, like: IndexLike) -> fits.HDUList:
+def _open(store: Store, product: Product, like: IndexLike, *, verify: bool) -> fits.HDUList:
     index, address = as_index(like, store), store.address(product.key)
     found = known_or_scan(store, product, index)
-    inflated = compressed.inflated(store, found, stacklevel=3)
+    verdict = None
+    if verify:
+        found, verdict = verified(store, found)
+    hdul = _opened(store, found, index, address)
+    if verdict is not None:
+        hdul.verified = verdict.check
+    return hdul
+
+
+def _opened(store: Store, found: Scan, index: Index | None, address: str) -> fits.HDUList:
+    inflated = compressed.inflated(store, found, stacklevel=4)
     if inflated is not None:
         return parsed(io.BytesIO(inflated), found.layout, address)
     file = RangeFile(store, found, changed=_forgetting(store, found.layout, index))
@@ -200,7 +224,7 @@ def _warn_if_truncated(found: Scan, address: str) -> None:
             f"{address} is truncated: HDU {len(layout.hdus) - 1} ({last.name}) lacks its last {layout.missing} bytes; "
             "touching them will raise TruncatedFileError"
         )
-        warnings.warn(message, HSTCloudWarning, stacklevel=4)
+        warnings.warn(message, HSTCloudWarning, stacklevel=5)
 
 
 # --- Sections --------------------------------------------------------------------------------------------------------
@@ -286,10 +310,24 @@ class _OneBatchCompressed(CompImageSection):
         file = _file_of(table)
         if file is None:
             return super().__getitem__(key)
-        header = table.header
-        size = header["NAXIS1"] * header["NAXIS2"] + header.get("PCOUNT", 0)
-        with file.ahead([ByteRange(table._data_offset, table._data_offset + size)]):  # noqa: SLF001
-            return super().__getitem__(key)
+        with file.table(self.hdu.fileinfo()["hdrLoc"]):
+            try:
+                return super().__getitem__(key)
+            except REJECTED as error:
+                if isinstance(error, HSTCloudError | IndexError):  # an index is the caller's
+                    raise
+                said = (str(error).splitlines() or [type(error).__name__])[0]
+                message = f"{file.name} has tiles in HDU {self.hdu.name},{self.hdu.ver} that cannot be decoded: {said}"
+                raise FormatError(message, key=file.layout.key) from error
+
+
+class _BinTableHDU(fits.BinTableHDU):
+    def _get_tbdata(self) -> Any:  # astropy's one place where the rows of a table are read
+        file = _file_of(self)
+        if file is None:
+            return super()._get_tbdata()
+        with file.table(self.fileinfo()["hdrLoc"]):
+            return super()._get_tbdata()
 
 
 class _PrimaryHDU(fits.PrimaryHDU):
@@ -314,6 +352,7 @@ _OURS: dict[type, type] = {
     fits.PrimaryHDU: _PrimaryHDU,
     fits.ImageHDU: _ImageHDU,
     fits.CompImageHDU: _CompImageHDU,
+    fits.BinTableHDU: _BinTableHDU,
 }
 for _theirs, _ours in _OURS.items():
     # hdul.info() prints the name of the class, and a pickle or copy of an HDU is astropy's.

@@ -12,12 +12,31 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hst_cloud.errors import FormatError
 from hst_cloud.values import ByteRange
 
-__all__ = ["BLOCK", "CARD", "Cards", "HDUExtent", "Layout", "extent", "header_stop", "number", "plausible"]
+__all__ = [
+    "BLOCK",
+    "CARD",
+    "LONGEST_HEADER",
+    "STORED",
+    "Cards",
+    "HDUExtent",
+    "Layout",
+    "extent",
+    "header_stop",
+    "number",
+    "plausible",
+]
 
 BLOCK = 2880  # FITS Standard 4.0, sec. 3.1
 CARD = 80
+
+LONGEST_HEADER = 16 * 1024 * 1024
+"""Bytes after which a header without END is given up: two hundred times the longest of HST."""
+
+STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+"""How the pixels of each BITPIX are stored: FITS Standard 4.0, table 8."""
 
 _INTEGER = re.compile(rb"= *([+-]?\d{1,18}) *(?:/.*)?")
 _NUMBER = re.compile(rb"= *([+-]?(?:\d+\.?\d*|\.\d+)(?:E[+-]?\d+)?) *(?:/.*)?")
@@ -146,26 +165,37 @@ class Cards:
         return at // _NAME
 
 
-def extent(header: bytes, at: int) -> HDUExtent | None:
-    """Return where the HDU with this header at `at` lies, or None if the header does not tell."""
+def extent(header: bytes, at: int, key: str = "it") -> HDUExtent | None:
+    """Return where the HDU with this header at `at` lies, or None if this is no header.
+
+    Raises
+    ------
+    FormatError
+        It is a header, and tells nothing that can be true of the length of its data.
+    """
     if not plausible(header, at):
         return None
     cards = Cards(header)
     bitpix, naxis = cards.integer("BITPIX"), cards.integer("NAXIS")
-    if bitpix is None or naxis is None or not 0 <= naxis <= 999:  # FITS Standard, sec. 4.4.1.1
-        return None
-    axes = [cards.integer(f"NAXIS{i}") for i in range(1, naxis + 1)]
-    lengths = [n for n in axes if n is not None and n >= 0]
-    if len(lengths) != naxis:
-        return None
+    if bitpix not in STORED:
+        raise _impossible(cards, "BITPIX", at, key, f"one of {sorted(STORED)}")
+    if naxis is None or not 0 <= naxis <= 999:  # FITS Standard, sec. 4.4.1.1
+        raise _impossible(cards, "NAXIS", at, key, "0 to 999")
+    lengths = []
+    for axis in range(1, naxis + 1):
+        length = cards.integer(f"NAXIS{axis}")
+        if length is None or length < 0:
+            raise _impossible(cards, f"NAXIS{axis}", at, key, "a length, 0 or more")
+        lengths.append(length)
     pcount, gcount = cards.integer("PCOUNT", 0) or 0, cards.integer("GCOUNT", 1)
     groups = naxis > 0 and lengths[0] == 0 and cards.field("GROUPS").lstrip(b"= ").startswith(b"T")
     elements = math.prod(lengths[1:] if groups else lengths) if naxis else 0
     if at == 0 and not groups:
         pcount, gcount = 0, 1  # these mean something in extensions and random groups alone: sec. 4.4.1.1
-    size = abs(bitpix) // 8 * (1 if gcount is None else gcount) * (pcount + elements) if naxis else 0
-    if size < 0:
-        return None
+    gcount = 1 if gcount is None else gcount
+    if pcount < 0 or gcount < 0:
+        raise _impossible(cards, "PCOUNT" if pcount < 0 else "GCOUNT", at, key, "a count, 0 or more")
+    size = abs(bitpix) // 8 * gcount * (pcount + elements) if naxis else 0
     start = at + len(header)
     return HDUExtent(
         name=cards.text("EXTNAME") or ("PRIMARY" if at == 0 else ""),
@@ -175,3 +205,9 @@ def extent(header: bytes, at: int) -> HDUExtent | None:
         bitpix=bitpix,
         shape=tuple(reversed(lengths)),
     )
+
+
+def _impossible(cards: Cards, keyword: str, at: int, key: str, expected: str) -> FormatError:
+    found = cards.field(keyword).decode("ascii", "replace").partition("/")[0].strip("= ")[:30]
+    message = f"{key} is no FITS file that can be read: its header at byte {at} has {keyword} = {found or 'nothing'}: "
+    return FormatError(f"{message}expected {expected}", key=None if key == "it" else key)

@@ -19,15 +19,23 @@ be read anonymously.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import re
+import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from hst_cloud.fits.structure import BLOCK, Cards, HDUExtent, extent, header_stop, plausible
+from hst_cloud.errors import CorruptFileError, FormatError, HSTCloudWarning
+from hst_cloud.fits.layout import Scan
+from hst_cloud.fits.structure import BLOCK, LONGEST_HEADER, Cards, HDUExtent, extent, header_stop, plausible
+from hst_cloud.store.objects import Store
+from hst_cloud.store.ranges import fetch
+from hst_cloud.values import ByteRange
 
 __all__ = [
     "LENGTH",
@@ -40,6 +48,7 @@ __all__ = [
     "fits_sums",
     "ones_complement",
     "part_sizes",
+    "verified",
 ]
 
 LENGTH_AND_ETAG = "length+etag only"
@@ -53,7 +62,6 @@ Read: TypeAlias = "Callable[[int, int], bytes | memoryview]"
 
 _CHUNK = 4 * 1024 * 1024  # bytes read and summed at a time
 _MIB = 1024 * 1024
-_LONGEST_HEADER = 16 * _MIB  # of one HDU; more is no header
 
 # Sizes of parts in MiB that programs upload with, the usual ones first. AWS CLI and boto3: 8; others as their manuals
 # say, or chosen so that a large object has no more than S3's 10,000 parts.
@@ -109,6 +117,50 @@ def check(read: Read, size: int, etag: str | None) -> Verdict:
             if _md5_of_parts(read, size, part) == parts.md5:
                 return Verdict(f"md5 of parts ({part / _MIB:.10g} MiB)" if parts.number > 1 else "md5 of parts (one)")
     return _check_fits(read, size) or Verdict(LENGTH if etag is None else LENGTH_AND_ETAG)
+
+
+def verified(store: Store, found: Scan) -> tuple[Scan, Verdict]:
+    """Read all of a file into memory, and check it.
+
+    Parameters
+    ----------
+    store : Store
+        Where to read.
+    found : Scan
+        What a walk found.
+
+    Returns
+    -------
+    tuple of (Scan, Verdict)
+        The scan with all bytes, which are those that were checked; and what came of it.
+
+    Raises
+    ------
+    CorruptFileError
+        The bytes contradict the checksum.
+
+    Warns
+    -----
+    HSTCloudWarning
+        Nothing tells what the bytes ought to be.
+
+    Notes
+    -----
+    Requests: one for each 8 MiB that was not read yet, many in flight. Memory: the file.
+    """
+    layout, address = found.layout, store.address(found.layout.key)
+    everything = ByteRange(0, layout.size)
+    held = fetch(store, layout.key, [everything], etag=layout.etag, held=found.segments)
+    data = held.find(*everything) or memoryview(b"")
+    verdict = check(lambda start, stop: data[start:stop], layout.size, layout.etag)
+    if verdict.fault:
+        message = f"the bytes of {address} are not the right ones: {verdict.fault}. Read it again, or from MAST"
+        raise CorruptFileError(message, key=layout.key)
+    if not verdict.of_content:
+        message = f"{address} tells no checksum of its content: it was checked for {verdict.check}"
+        warnings.warn(message, HSTCloudWarning, stacklevel=4)
+    logging.getLogger("hst_cloud").debug("verified %s: %s", address, verdict.check)
+    return replace(found, segments=held), verdict
 
 
 # --- ETags -----------------------------------------------------------------------------------------------------------
@@ -213,7 +265,10 @@ def _check_fits(read: Read, size: int) -> Verdict | None:
     faults: list[str] = []
     while at < size:
         header = _header(read, at, size)
-        where = extent(header, at) if header is not None else None
+        where = None
+        if header is not None:
+            with contextlib.suppress(FormatError):  # it is for readers to refuse it
+                where = extent(header, at)
         if header is None or where is None:  # no FITS, or something behind the last HDU
             break
         told = fits_sums(header)
@@ -245,8 +300,8 @@ def _same(a: int, b: int) -> bool:
 def _header(read: Read, at: int, size: int) -> bytes | None:
     """Return the header that begins at `at`, of whole blocks; None if there is none."""
     buffer = b""
-    while len(buffer) < min(_LONGEST_HEADER, size - at):
-        data = bytes(read(at + len(buffer), min(at + len(buffer) + 16 * BLOCK, size)))
+    while len(buffer) < min(LONGEST_HEADER, size - at):
+        data = bytes(read(at + len(buffer), min(at + max(2 * len(buffer), 16 * BLOCK), size)))
         searched = len(buffer) // BLOCK * BLOCK
         buffer += data
         if not plausible(buffer, at):

@@ -16,6 +16,7 @@ from hst_cloud.archive.inputs import as_product
 from hst_cloud.archive.places import placed
 from hst_cloud.errors import FormatError, HSTCloudError, ObjectChangedError, QueryError, TruncatedFileError
 from hst_cloud.fits.compressed import inflated
+from hst_cloud.fits.guards import check_data, has_heap
 from hst_cloud.fits.header_blocks import HDULike, HDUName, as_hdu
 from hst_cloud.fits.index import Index, IndexLike, as_index
 from hst_cloud.fits.layout import Layout, Scan
@@ -25,6 +26,7 @@ from hst_cloud.fits.rangefile import RangeFile
 from hst_cloud.fits.reader import REJECTED, parsed
 from hst_cloud.fits.recall import keeping, look
 from hst_cloud.fits.structure import HDUExtent
+from hst_cloud.fits.verify import verified
 from hst_cloud.fits.whole import receive, walk_or_all
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.drive import run_one
@@ -43,6 +45,7 @@ def read(
     store: StoreLike = None,
     index: IndexLike = True,
     in_flight: int = S3.in_flight,
+    verify: bool = False,
 ) -> fits.HDUList:
     """Read a whole product into memory, with all connections at work.
 
@@ -64,6 +67,9 @@ def read(
         noticed, and the file read anew.
     in_flight : int, optional
         Requests in flight at a time.
+    verify : bool, optional
+        Whether to compare the bytes of the whole file with what its ETag or its headers tell, as for `~hst_cloud.open`;
+        it takes the file's size of memory once more. ``hdul.verified`` then says which check it was.
 
     Returns
     -------
@@ -82,8 +88,10 @@ def read(
         As for `~hst_cloud.open`.
     ObjectChangedError
         The object was replaced while it was being read.
+    CorruptFileError
+        With `verify`, the bytes contradict a checksum.
     FormatError
-        The object is no FITS file, or astropy cannot decode its data.
+        The object is no FITS file, its headers contradict themselves, or astropy cannot decode its data.
     TruncatedFileError
         The data of an HDU that is wanted are beyond the end of the object.
 
@@ -117,6 +125,8 @@ def read(
     found = look(kept, where, known)
     if kept is not None and found is not None:
         try:
+            if verify:
+                return _verified(where, found, wanted, in_flight)
             return _read(where, found, wanted, in_flight, stacklevel=3, proven=False)
         except ObjectChangedError:  # what the index knew is out of date, and nobody holds anything of it
             pass
@@ -124,7 +134,17 @@ def read(
             if _is_current(where, found.layout):
                 raise
         kept.forget(where, known.key)
-    return _read(where, _walked(where, known, kept, in_flight), wanted, in_flight, stacklevel=3)
+    found = _walked(where, known, kept, in_flight)
+    if verify:
+        return _verified(where, found, wanted, in_flight)
+    return _read(where, found, wanted, in_flight, stacklevel=3)
+
+
+def _verified(store: Store, found: Scan, wanted: Sequence[HDUName] | None, in_flight: int) -> fits.HDUList:
+    found, verdict = verified(store, found)
+    hdul = _read(store, found, wanted, in_flight, stacklevel=4)
+    hdul.verified = verdict.check
+    return hdul
 
 
 def _wanted(hdus: HDULike | Sequence[HDULike] | None) -> list[HDUName] | None:
@@ -174,14 +194,15 @@ def _read(
     if data is not None:
         chosen = _chosen(parsed(io.BytesIO(data), found.layout, address), wanted, found.layout)
         return fits.HDUList([_loaded(hdu, None, address, found.layout) for hdu in chosen])
-    buffers = [
-        _buffer(found, hdu)
+    extents = [
+        hdu
         for number, hdu in enumerate(found.layout.hdus)
         if hdu.data.size and (wanted is None or number == 0 or any(one.means(number, hdu) for one in wanted))
     ]
-    beyond = max((buffer.extent.data.stop for buffer in buffers), default=0)
-    if beyond > found.layout.size:
+    beyond = max((hdu.data.stop for hdu in extents), default=0)
+    if beyond > found.layout.size:  # before memory is taken for what is not there
         raise _truncated(address, beyond, found.layout)
+    buffers = [_buffer(found, hdu) for hdu in extents]
     if not proven and all(found.segments.find(*buffer.wanted) for buffer in buffers):
         store.read(found.layout.key, [ByteRange(0, 1)], etag=found.layout.etag)
     hdul: fits.HDUList | None = None
@@ -194,6 +215,10 @@ def _read(
             buffers[number].turn()
     if hdul is None:
         hdul = parsed(RangeFile(store, found), found.layout, address)
+    for buffer in buffers:
+        header = bytes(found.segments.find(*buffer.extent.header) or b"")
+        if has_heap(header):
+            check_data(header, buffer.extent, buffer.place.data, address)
     by_place = {buffer.extent.data.start: buffer for buffer in buffers}
     chosen = _chosen(hdul, wanted, found.layout)
     return fits.HDUList([_loaded(hdu, by_place.get(_place(hdu)), address, found.layout) for hdu in chosen])

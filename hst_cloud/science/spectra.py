@@ -243,6 +243,9 @@ def _choose(_number: int, _extent: HDUExtent, form: Form) -> Sequence[str] | Non
 
 def _rows(product: Product, read: Tables, memo: Memo) -> Iterator[_Row]:
     """Return every row of a product, by EXTVER and row."""
+    if not read.layout.hdus:
+        message = f"{product.filename or product.key} has no HDU that can be read in parts: is it compressed?"
+        raise FormatError(message, key=read.layout.key)
     primary = pick(read.header(0), [*_PRIMARY, *_STEPS], memo)
     instrument = primary.get("INSTRUME")
     spectral = [table for table in read.tables if "WAVELENGTH" in table.form.fields]
