@@ -140,8 +140,7 @@ class PatientAdapter(HTTPAdapter):
                 raise  # the same try would fail in the same way
             except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as err:
                 problem = _first_line(err)
-                if tried >= _UNKNOWN and _is_unknown(err):
-                    raise _unavailable(request, problem, tried) from err
+                _check_name(request, err, tried)
             else:
                 _check_redirect(response)
                 page = response.status_code == HTTPStatus.OK and _is_page(response.content)
@@ -229,9 +228,17 @@ def _keep_secrets(request: requests.PreparedRequest) -> None:
             request.headers.pop(name, None)
 
 
-def _is_unknown(err: Exception) -> bool:
-    """Tell whether nobody knew an address for MAST's name."""
-    return isinstance(getattr(next(iter(err.args), None), "reason", None), urllib3.exceptions.NameResolutionError)
+def _check_name(request: requests.PreparedRequest, err: Exception, tried: int) -> None:
+    """Raise if nobody knows an address for MAST's name, and it was asked for often enough.
+
+    Raises
+    ------
+    ArchiveUnavailableError
+        So it is.
+    """
+    reason = getattr(next(iter(err.args), None), "reason", None)
+    if tried >= _UNKNOWN and isinstance(reason, urllib3.exceptions.NameResolutionError):
+        raise _unavailable(request, _first_line(err), tried) from err
 
 
 def _is_page(body: bytes) -> bool:
