@@ -55,10 +55,14 @@ def run(ways: list[str], limit: float) -> dict[str, dict[str, dict[str, object]]
         command = [sys.executable, "-m", "benchmarks.faults.worker"]
         start = functools.partial(subprocess.Popen, stdout=subprocess.PIPE, text=True)
         workers = {way: start([*command, way, folder, str(limit)]) for way in ways}
-        for way, worker in workers.items():
-            lines = [json.loads(line) for line in worker.communicate()[0].splitlines()]
-            found[way] = {line.pop("fault"): line for line in lines}
-            print(f"{way}: {len(lines)} faults, {time.monotonic() - began:.0f} s", file=sys.stderr)
+        try:
+            for way, worker in workers.items():
+                lines = [json.loads(line) for line in worker.communicate()[0].splitlines()]
+                found[way] = {line.pop("fault"): line for line in lines}
+                print(f"{way}: {len(lines)} faults, {time.monotonic() - began:.0f} s", file=sys.stderr)
+        finally:
+            for worker in workers.values():
+                worker.kill()
     return found
 
 
