@@ -32,7 +32,7 @@ CONCLUSIONS = """
 What to take from it
 --------------------
 
-- A fault that passes costs one request, and no more time than the first byte of an answer may take.
+- A fault that passes costs a request or two, and as many seconds as an answer or the next byte of it is waited for.
 - One that stays is an error of `hst_cloud.errors` that names the object, the bytes, the tries, the time and the
   service's own id of the request; see :doc:`../reference/errors`.
 - What an answer says of itself is compared with what was asked, so bytes of another place are never taken for these.

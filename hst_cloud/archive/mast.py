@@ -109,8 +109,7 @@ def search(
     -------
     Table
         MAST's columns with units; ``distance`` with a position. ``meta`` holds the conditions (``criteria``),
-        ``service``, ``endpoint``, ``time``, ``versions``, ``rows_total``, the number that MAST counted, and the
-        ``requests`` and ``bytes`` that it took.
+        ``service``, ``endpoint``, ``time``, ``versions``, ``rows_total`` (MAST's count), ``requests`` and ``bytes``.
 
     Raises
     ------

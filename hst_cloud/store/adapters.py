@@ -46,8 +46,7 @@ def as_store(store: StoreLike = None) -> Store:
         It is nothing that bytes can be read from.
     """
     if store is None:
-        folder = store_folder()
-        return public_store() if folder is None else FolderStore(folder)
+        return FolderStore(folder) if (folder := store_folder()) else public_store()
     if isinstance(store, Path) or (isinstance(store, str) and "://" not in store):
         return FolderStore(store)
     if isinstance(store, str):
@@ -87,9 +86,8 @@ class FolderStore:
         """Return the bytes of every range: see `Store.read`."""
         path = self._path(key)
         with _batch(self._source, ranges, str(path)) as paid:
-            pieces = self._read(path, key, ranges, etag)
             self.traffic.requests += len(ranges)
-            return _received(pieces, self.traffic, paid)
+            return _received(self._read(path, key, ranges, etag), self.traffic, paid)
 
     def _read(self, path: Path, key: str, ranges: Sequence[ByteRange], etag: str | None) -> list[Piece]:
         try:
@@ -123,7 +121,7 @@ class FolderStore:
         return found
 
     def _place(self, key: str) -> Path:
-        """Return where `key` lies; where it would lie as in the bucket if it is nowhere."""
+        """Return where `key` lies, or would lie if the folder is laid out like the bucket."""
         nested, flat = self.folder / key, self.folder / key.rpartition("/")[2]
         return flat if not nested.exists() and flat.is_file() else nested
 
@@ -367,9 +365,8 @@ def _fsspec_source(fs: Any, root: str) -> Source:
 
 def _obstore_source(store: Any) -> Source:
     """Return who pays for what an obstore store reads, as far as it shows."""
-    kind = type(store).__name__
     config = dict(getattr(store, "config", None) or {})
-    if kind in {"LocalStore", "MemoryStore"}:
+    if type(store).__name__ in {"LocalStore", "MemoryStore"}:
         return Source(repr(store), "nobody")
     if str(config.get("request_payer", "")).lower() in {"true", "requester"}:
         return Source(repr(store), "reader")
