@@ -20,6 +20,7 @@
     ├── LocalDiskError(OSError)                    this machine's side
     │   ├── DiskSpaceError                             no room for what is to be downloaded
     │   └── FileConflictError(FileExistsError)         another file has the name already
+    ├── MemoryLimitError(MemoryError)              what is to be read at once is larger than the memory
     ├── FormatError(ValueError)                    the bytes are no FITS file
     │   └── TruncatedFileError(EOFError)               data beyond the end of the object was touched
     ├── OutsideImageError(ValueError)              a cutout shares no pixel with the image
@@ -50,6 +51,7 @@ __all__ = [
     "HSTCloudError",
     "HSTCloudWarning",
     "LocalDiskError",
+    "MemoryLimitError",
     "MissingExtraError",
     "NotInCloudError",
     "ObjectChangedError",
@@ -166,6 +168,10 @@ class DiskSpaceError(LocalDiskError):
 
 class FileConflictError(LocalDiskError, FileExistsError):
     """A different file has the name that a download would give to its own; it was left as it is."""
+
+
+class MemoryLimitError(HSTCloudError, MemoryError):
+    """What is to be read at once does not fit into memory; it was not read."""
 
 
 class FormatError(HSTCloudError, ValueError):

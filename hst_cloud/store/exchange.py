@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
+from hst_cloud.store.policy import Policy
 from hst_cloud.store.s3 import Unusable
 
 __all__ = ["CONSTANT", "UNKNOWN", "Engine", "Receiver", "Request", "certificates", "parse_head", "untrusted"]
@@ -33,16 +34,19 @@ class Request(NamedTuple):
     """The address, quoted."""
     headers: Mapping[str, str]
     """Those beside `CONSTANT`."""
-    connect: float
-    """Seconds for a connection."""
-    silence: float
-    """Seconds without a byte, the wait for the first one included."""
     total: float
     """Seconds in all."""
+    policy: Policy
+    """Says how long a connection and the first byte may take, and how slow the others may be."""
+    fresh: bool = False
+    """Whether it is sent on a new connection, and not on one that was kept."""
 
 
 class Receiver(Protocol):
     """What takes an answer as it comes, on whatever thread; no two calls at a time."""
+
+    kept: bool
+    """Whether the connection had carried another answer; the engine says so when this one has ended."""
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the status and the headers, whose names are in lower case; may refuse them by raising."""

@@ -11,23 +11,25 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-import numpy as np
-
-from hst_cloud.cost.ledger import admitted, allow, patience, source_of
+from hst_cloud.cost.ledger import admitted, allow, source_of
 from hst_cloud.errors import ObjectChangedError
 from hst_cloud.settings import endpoints
 from hst_cloud.store import loop
+from hst_cloud.store.asking import Asking, ask
 from hst_cloud.store.exchange import Engine, Request
+from hst_cloud.store.memory import unwritten
+from hst_cloud.store.pace import Pace
 from hst_cloud.store.policy import S3, Clock, Policy
 from hst_cloud.store.receivers import Page, Part
 from hst_cloud.store.s3 import Body, ListedObject, Piece, Question, Unusable, listing_page, verdict
-from hst_cloud.store.slots import Slots
+from hst_cloud.store.slots import Slots, connections
 from hst_cloud.store.streams import Streams
 from hst_cloud.store.transfers import Transfers
 from hst_cloud.values import ByteRange
@@ -35,7 +37,6 @@ from hst_cloud.values import ByteRange
 __all__ = ["Concurrent", "HTTPStore", "ListedObject", "Piece", "Store", "Traffic", "one_version", "public_store"]
 
 T = TypeVar("T")
-P = TypeVar("P", bound=Page)
 
 _log = logging.getLogger("hst_cloud.store")
 
@@ -48,7 +49,8 @@ PAGE_SIZE = 16 * 1024 * 1024
 # Pages of one listing: a million keys below one prefix are no visit, but a server that turns in circles.
 PAGES = 1000
 
-_UNBOUND = nullcontext()
+# Versions whose sizes are remembered.
+SIZES = 4096
 
 
 @dataclass(slots=True)
@@ -182,6 +184,8 @@ class HTTPStore:
         self._url = url
         self._policy = policy
         self._source = source_of(self.root)
+        self._sizes: dict[tuple[str, str], int] = {}
+        self._host = urlsplit(self.root).netloc
 
     def __repr__(self) -> str:
         return f"HTTPStore({self.root!r})"
@@ -217,18 +221,28 @@ class HTTPStore:
         clock = Clock(self._policy, self._policy.allowance(requests=len(ranges), size=size))
         url = self.address(key)
         allow(self._source, requests=len(ranges), size=size, what=url)
+        known = None if etag is None else self._sizes.get((key, etag))
         places: Sequence[memoryview | None] = into or [None] * len(ranges)
         asked = [
-            self._read(Question(key, url, wanted), Body(wanted, etag, place or _room(wanted)), clock, bound)
+            self._read(Question(key, url, wanted), Body(wanted, etag, known, place or _room(wanted)), clock, bound)
             for wanted, place in zip(ranges, places, strict=True)
         ]
-        if len(asked) == 1:  # a task would cost more than the request's own logic
-            return [await asked[0]]
-        return one_version(key, await _together(asked), url)
+        # Of one, a task would cost more than the request's own logic.
+        pieces = [await asked[0]] if len(asked) == 1 else one_version(key, await _together(asked), url)
+        if pieces:
+            self._remember(key, pieces[0])
+        return pieces
+
+    def _remember(self, key: str, piece: Piece) -> None:
+        """Remember the size of a version: by it, a refused range shows an object that was replaced meanwhile."""
+        if piece.etag is not None:
+            self._sizes[key, piece.etag] = piece.size
+            if len(self._sizes) > SIZES:
+                del self._sizes[next(iter(self._sizes))]
 
     def room(self, in_flight: int) -> AbstractContextManager[None]:
         """Let at least so many of the process's requests be in flight, on the private loop, while the block lasts."""
-        return loop.resource(_Session).slots(self._policy).raised(in_flight)
+        return loop.resource(_Session).pace(self._host, self._policy).slots.raised(in_flight)
 
     def listings(self, prefixes: Sequence[str]) -> list[list[ListedObject]]:
         """Return the objects below every prefix: see `Store.listings`."""
@@ -244,7 +258,7 @@ class HTTPStore:
             return body.headers(), Part(body)
 
         try:
-            return await self._ask(question, part, Part.piece, clock, bound)
+            return await ask(question, part, Part.piece, self._asking(question, clock, bound))
         finally:
             body.drop()
 
@@ -261,55 +275,36 @@ class HTTPStore:
         found: list[ListedObject] = []
         url, tokens = first, {""}
         while True:
-            listed, token = await self._ask(Question(prefix, url), page, entries, clock)
+            question = Question(prefix, url)
+            listed, token = await ask(question, page, entries, self._asking(question, clock))
             found += listed
             if not token:
                 return found
             if token in tokens or len(tokens) >= PAGES:
                 trouble = Unusable(f"gave a listing without end: {len(found)} keys on {len(tokens)} pages")
-                raise trouble.as_error(Question(prefix, url), tried=len(tokens), elapsed=clock.elapsed)
+                raise trouble.as_error(question, tried=len(tokens), elapsed=clock.elapsed)
             tokens.add(token)
             url = f"{first}&continuation-token={quote(token, safe='')}"
 
-    async def _ask(
-        self,
-        question: Question,
-        attempt: Callable[[], tuple[Mapping[str, str], P]],
-        read: Callable[[P], T],
-        clock: Clock,
-        bound: Slots | None = None,
-    ) -> T:
-        """Send requests, each an `attempt`, until `read` makes something of one, the tries are spent, or time is up."""
-        session = loop.resource(_Session)
-        tried = 0
-        while True:
-            try:
-                async with bound or _UNBOUND, session.slots(self._policy):
-                    tried += 1
-                    headers, page = attempt()
-                    await self._send(session, question, headers, page, clock)
-                    return read(page)
-            except Unusable as trouble:
-                hope = trouble.again is True or tried < trouble.again
-                pause = clock.wait(tried, trouble.headers.get("retry-after")) if hope else None
-                if pause is None:
-                    raise trouble.as_error(question, tried=tried, elapsed=clock.elapsed) from trouble.__cause__
-            await asyncio.sleep(min(pause, patience()))
+    def _asking(self, question: Question, clock: Clock, bound: Slots | None = None) -> Asking:
+        """Return what a question is asked with; on the private loop."""
+        session, policy = loop.resource(_Session), self._policy
 
-    async def _send(
-        self, session: _Session, question: Question, headers: Mapping[str, str], page: Page, clock: Clock
-    ) -> None:
-        """Send one request and have the answer received by `page`."""
-        with await admitted(self._source, size=page.expected, what=str(question)) as paid:
-            self.traffic.requests += 1
-            began, total = clock.elapsed, min(clock.attempt, paid.seconds)
-            request = Request(question.url, headers, self._policy.connect, self._policy.read, total)
-            try:
-                await session.engine(question.wanted).get(request, page)
-            finally:
-                self.traffic.bytes += page.came
-                paid.bytes += page.came
-                _log.debug("GET %s: HTTP %d after %.0f ms", question, page.status, (clock.elapsed - began) * 1000)
+        async def send(headers: Mapping[str, str], page: Page, *, fresh: bool) -> None:
+            with await admitted(self._source, size=page.expected, what=str(question)) as paid:
+                self.traffic.requests += 1
+                page.sent = time.monotonic()
+                total = min(clock.attempt, paid.seconds)
+                request = Request(question.url, headers, total, policy, fresh)
+                try:
+                    await session.engine(question.wanted).get(request, page)
+                finally:
+                    self.traffic.bytes += page.came
+                    paid.bytes += page.came
+                    spent = (time.monotonic() - page.sent) * 1000
+                    _log.debug("GET %s: HTTP %d after %.0f ms", question, page.status, spent)
+
+        return Asking(send, clock, session.pace(self._host, policy), bound)
 
 
 @functools.lru_cache(maxsize=16)
@@ -324,20 +319,21 @@ def public_store() -> HTTPStore:
 
 @dataclass(slots=True)
 class _Session:
-    """The connections of one event loop, and the bounds on requests in flight: one for each kind of service."""
+    """The connections of one event loop, and what has been learnt of each host."""
 
     transfers: Engine = field(default_factory=Transfers)
     streams: Engine = field(default_factory=Streams)
-    bounds: dict[Policy, Slots] = field(default_factory=dict)
+    paces: dict[tuple[str, Policy], Pace] = field(default_factory=dict)
 
     def engine(self, wanted: ByteRange | None) -> Engine:
         """Return what reads so much fastest."""
         return self.streams if wanted is not None and wanted.size >= LARGE else self.transfers
 
-    def slots(self, policy: Policy) -> Slots:
-        if policy not in self.bounds:
-            self.bounds[policy] = Slots(policy.in_flight)
-        return self.bounds[policy]
+    def pace(self, host: str, policy: Policy) -> Pace:
+        found = self.paces.get((host, policy))
+        if found is None:
+            found = self.paces[host, policy] = Pace(policy, most=connections())
+        return found
 
     async def close(self) -> None:
         await self.transfers.close()
@@ -345,8 +341,8 @@ class _Session:
 
 
 def _room(wanted: ByteRange) -> memoryview | None:
-    """Return memory for a range that comes in several pieces, which nobody has touched; another is kept as it comes."""
-    return np.empty(wanted.size, np.uint8).data if wanted.size > WHOLE else None
+    """Return memory for a range that comes in several pieces; another is kept as it comes."""
+    return unwritten(wanted.size) if wanted.size > WHOLE else None
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

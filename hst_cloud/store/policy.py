@@ -27,7 +27,7 @@ class Policy:
     connect: float
     """Seconds for a connection."""
     read: float
-    """Seconds without a byte, the wait for the first one included."""
+    """Seconds until the first byte of an answer."""
     tries: int
     """Requests sent for one question, the first included."""
     deadline: float
@@ -37,10 +37,22 @@ class Policy:
     longest: float
     """Seconds that any wait is drawn from at most."""
     in_flight: int = 64
-    """Requests at a time, all calls and threads of the process together; the default is measured in
+    """Requests at a time to one host, all calls and threads of the process together; the default is measured in
     ``docs/decisions/engine.rst``."""
+    hedge: float | None = None
+    """Seconds without a byte after which a second request may race a first, if that is ten times what is usual; None
+    for never."""
+    reserve: float = 500
+    """Requests more than were asked for that a process may send to a host at most while it answers none well."""
+    share: float = 0.2
+    """Those that each good answer allows for: a tenth of all requests may fail, and twice in a row."""
+    refill: float = 1
+    """Those that each second allows for."""
+    stall: float = 2.5
+    """Seconds in which a body must bring something, once it has begun: see `hst_cloud.store.progress`."""
     bytes_per_second: float = 100e3
-    """Bytes a second below which a call makes no progress: 1 Mbit/s, less than any link worth streaming over."""
+    """Bytes a second below which a call, or all of them together, makes no progress: 1 Mbit/s, less than any link worth
+    streaming over."""
     requests_per_second: float = 20
     """Requests a second below which a call makes no progress: 64 in flight, each of them taking 3 s."""
 
@@ -49,9 +61,9 @@ class Policy:
         return requests / self.requests_per_second + size / self.bytes_per_second
 
 
-S3 = Policy(connect=3, read=5, tries=6, deadline=120, base=0.1, longest=5)
+S3 = Policy(connect=3, read=5, tries=6, deadline=120, base=0.1, longest=5, hedge=1)
 # 600 s: MAST's own limit on a query. 4 in flight: a database is behind it, not a fleet.
-MAST = Policy(connect=3, read=60, tries=4, deadline=600, base=0.5, longest=10, in_flight=4)
+MAST = Policy(connect=3, read=60, stall=60, tries=4, deadline=600, base=0.5, longest=10, in_flight=4)
 
 
 @dataclass(slots=True)

@@ -5,9 +5,12 @@ Both are what `hst_cloud.store.exchange.Receiver` says, on whatever thread the e
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
+from typing import Self
 
-from hst_cloud.store.s3 import Answer, Body, Piece, Unusable, beyond_end, verdict
+from hst_cloud.store.s3 import Answer, Body, Piece, Span, Unusable, beyond_end, verdict
 
 __all__ = ["ERROR_SIZE", "Page", "Part"]
 
@@ -25,12 +28,21 @@ class Page:
         self.status = 0
         self.headers: Mapping[str, str] = {}
         self.came = 0
+        self.kept = self.begun = False
+        self.sent = math.inf
+        self.wait = 0.0
         self._most = most
         self._body = bytearray()
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the status and the headers."""
+        self.begun = True
+        self.wait = time.monotonic() - self.sent
         self.status, self.headers = status, headers
+
+    def twin(self) -> Self | None:
+        """Return what can receive the answer to the same request if that begins sooner; None if nothing shall."""
+        return None
 
     def take(self, chunk: bytes) -> bool:
         """Take bytes, and tell whether more are wanted."""
@@ -59,10 +71,12 @@ class Page:
 class Part(Page):
     """The answer to a request for what is missing of `body`."""
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Body, rivals: list[Part] | None = None) -> None:
         super().__init__(ERROR_SIZE)
         self._range = body
+        self._span = Span(0, 0, exact=True)
         self._missing = 0
+        self._rivals = [] if rivals is None else rivals  # those that have begun
 
     @property
     def expected(self) -> int:
@@ -75,26 +89,46 @@ class Part(Page):
         Raises
         ------
         Unusable
-            They announce other bytes than were asked for, or another version.
+            They announce other bytes than were asked for, or another version; or another one began sooner.
         """
+        self._rivals.append(self)  # which no two threads do at once
+        if self._rivals[0] is not self:
+            text = "was answered to another request"
+            raise Unusable(text, again=True)
         super().begin(status, headers)
         if status == 206:
-            self._missing = self._range.begin(headers)
+            self._span = self._range.begin(headers)
+            self._missing = self._span.size
+
+    def twin(self) -> Self:
+        """Return another one, the first of which to begin gets the bytes."""
+        return type(self)(self._range, self._rivals)
 
     def take(self, chunk: bytes) -> bool:
         """Take bytes, and tell whether more are wanted."""
         if self.status != 206:
             return super().take(chunk)
         self.came += len(chunk)
+        if not self._span.exact:
+            return self._take_some(chunk)
         self._missing -= len(chunk)
         if self._missing < 0:
             return False
         self._range.add(chunk)
         return True
 
+    def _take_some(self, chunk: bytes) -> bool:
+        """Take what is wanted of an answer that holds more; what comes behind it is left with the connection."""
+        skip = self._span.skip
+        self._span = self._span._replace(skip=max(0, skip - len(chunk)))
+        wanted = chunk[skip : skip + self._missing]
+        self._missing -= len(wanted)
+        self._range.add(wanted)
+        return self._missing > 0
+
     def place(self) -> memoryview | None:
         """Return where the next bytes of the range belong."""
-        return self._range.place(self._missing) if self._missing > 0 else None
+        return self._range.place(self._missing) if self._missing > 0 and self._span.exact else None
 
     def placed(self, size: int) -> None:
         """Note that so many were received there."""

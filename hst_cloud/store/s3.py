@@ -33,6 +33,7 @@ __all__ = [
     "ListedObject",
     "Piece",
     "Question",
+    "Span",
     "Unusable",
     "beyond_end",
     "listing_page",
@@ -41,6 +42,9 @@ __all__ = [
 
 OFFLINE = "Check the connection, or run 'hst-cloud doctor'; a downloaded copy is read with store= its folder."
 AGAIN = "Open it again."
+
+TRIM = 64 * 1024
+"""Bytes before those asked for that are read over, where a server sends more than these."""
 
 
 class Piece(NamedTuple):
@@ -118,6 +122,17 @@ class Unusable(Exception):  # noqa: N818  # a verdict that never leaves the stor
         return self.kind(message, key=question.key, url=question.url, request_id=request_id, attempts=tried)
 
 
+class Span(NamedTuple):
+    """What of the body of an answer is wanted."""
+
+    skip: int
+    """Bytes that come before."""
+    size: int
+    """Bytes that are wanted."""
+    exact: bool
+    """Whether no others come."""
+
+
 @dataclass(slots=True)
 class Body:
     """The bytes of one range as they come in, over several tries where one does not bring them all."""
@@ -126,6 +141,8 @@ class Body:
     """What is read."""
     pinned: str | None
     """The version that must be read; None where any will do, and then all tries are of one."""
+    known: int | None = None
+    """Bytes of that version, where they have been told before."""
     into: memoryview | None = None
     """Where the bytes go, of the size of `wanted`; None to keep them as they come."""
     chunks: list[bytes] = field(default_factory=list)
@@ -151,8 +168,8 @@ class Body:
             headers["If-Match"] = f'"{version}"'
         return headers
 
-    def begin(self, headers: Mapping[str, str]) -> int:
-        """Return the bytes that are still to come, after the headers of a 206.
+    def begin(self, headers: Mapping[str, str]) -> Span:
+        """Return what is to come, after the headers of a 206.
 
         Raises
         ------
@@ -166,16 +183,21 @@ class Body:
         start, stop, size = content_range(headers.get("content-range", ""))
         asked = self.wanted.start + self.got
         end = min(self.wanted.stop, size)
-        if (start, stop) != (asked, end):
+        length = headers.get("content-length", str(stop - start))
+        exact = (start, stop) == (asked, end)
+        # Others are believed if they provably hold these, and if not many come before them.
+        holds = asked - TRIM <= start <= asked < end <= stop <= size and "content-length" in headers
+        if not exact and not (holds and length == str(stop - start)):
             text = f"answered with other bytes: expected {asked}-{end - 1}" if size >= 0 else "did not say which bytes"
             text += f", found Content-Range {headers.get('content-range')!r}"
             raise Unusable(text, headers=headers)
-        length = headers.get("content-length", str(stop - start))
         if length != str(stop - start):  # the body is something else: its bytes must not be taken for a part of these
             text = f"contradicts itself: Content-Range {headers.get('content-range')!r}, but Content-Length {length}"
             raise Unusable(text, again=True, headers=headers)
+        if self.got and size != self.size:
+            raise _resized(self.size, size, headers)
         self.size, self.etag = size, etag
-        return stop - start
+        return Span(asked - start, end - asked, exact=exact)
 
     def add(self, chunk: bytes) -> None:
         """Take what has come in."""
@@ -227,12 +249,19 @@ def beyond_end(answer: Answer, body: Body) -> Piece | None:
     if not _is_number(size) or int(size) > body.wanted.start:
         text = f"refused the range (HTTP 416) of an object of {size or 'unknown'} bytes"
         raise Unusable(text, headers=answer.headers)
+    if body.known is not None and int(size) != body.known:
+        raise _resized(body.known, int(size), answer.headers)
     return Piece(b"", int(size), etag or body.pinned)
 
 
 def changed(expected: str | None, found: str | None, headers: Mapping[str, str]) -> Unusable:
     """Return the verdict on an answer of another version than the one that was read first."""
     text = f"was replaced since it was first read: expected ETag {expected or 'unknown'}, found {found or 'none'}"
+    return Unusable(text, kind=ObjectChangedError, advice=AGAIN, headers=headers)
+
+
+def _resized(expected: int, found: int, headers: Mapping[str, str]) -> Unusable:
+    text = f"was replaced since it was first read: expected {expected} bytes, found {found}"
     return Unusable(text, kind=ObjectChangedError, advice=AGAIN, headers=headers)
 
 
@@ -257,7 +286,10 @@ def verdict(answer: Answer, body: Body | None = None) -> Unusable:
         case 401 | 403:
             kind, text = AccessDeniedError, f"may not be read anonymously ({text})"
             advice = "Exclusive-access data are not in the public bucket; where listing is forbidden, S3 says the same "
-            advice += "of keys that do not exist."
+            advice += (
+                "of keys that do not exist; and a proxy or a policy of this network may refuse what S3 would not. "
+            )
+            advice += "hst_cloud.resolve tells what MAST knows of it."
         case 412 if body is not None:
             return changed(body.pinned or body.etag, unquoted(answer.headers.get("etag")) or "another", answer.headers)
         case status if 300 <= status < 400:

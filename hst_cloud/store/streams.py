@@ -14,12 +14,14 @@ import http.client
 import socket
 import ssl
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from urllib3.util import wait_for_read
 
 from hst_cloud.store.exchange import CONSTANT, UNKNOWN, Receiver, Request, certificates, untrusted
+from hst_cloud.store.progress import Flow, Progress
 from hst_cloud.store.s3 import Unusable
 
 __all__ = ["Streams"]
@@ -37,11 +39,13 @@ class Streams:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="hst_cloud streams")
         self._connections = _Connections()
         self._under_way: set[_Stream] = set()
+        self._flow = Flow()
 
     async def get(self, request: Request, receiver: Receiver) -> None:
         """Send one request: see `hst_cloud.store.exchange.Engine`."""
-        stream = _Stream(request, receiver, self._connections)
+        stream = _Stream(request, receiver, self._connections, self._flow)
         self._under_way.add(stream)
+        self._flow.bodies = min(_THREADS, len(self._under_way))
         work = self._threads.submit(stream.run)
         ended = asyncio.wrap_future(work)
         try:
@@ -57,6 +61,7 @@ class Streams:
             if not ended.cancelled():
                 ended.exception()  # it was told already, or nobody waits for it
             self._under_way.discard(stream)
+            self._flow.bodies = min(_THREADS, len(self._under_way))
 
     async def close(self) -> None:
         """Close every connection."""
@@ -73,19 +78,21 @@ class _Connections:
         self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
         self._lock = threading.Lock()
 
-    def take(self, scheme: str, netloc: str, *, connect: float) -> http.client.HTTPConnection:
-        """Return a connection, which may have to be opened still."""
+    def take(self, scheme: str, netloc: str, *, connect: float, fresh: bool) -> http.client.HTTPConnection:
+        """Return a connection, which may have to be opened still; with `fresh`, it has to be."""
         with self._lock:
             idle = self._idle.get((scheme, netloc), [])
-            while idle:
+            while idle and not fresh:
                 connection = idle.pop()
                 # What can be read from a connection that owes no answer is its end.
                 if connection.sock is not None and not wait_for_read(connection.sock, 0):
                     return connection
                 connection.close()
+        made = http.client.HTTPConnection(netloc, timeout=connect)
         if scheme == "https":
-            return http.client.HTTPSConnection(netloc, timeout=connect, context=_trusted())
-        return http.client.HTTPConnection(netloc, timeout=connect)
+            made = http.client.HTTPSConnection(netloc, timeout=connect, context=_trusted())
+        made.response_class = _Response
+        return made
 
     def keep(self, scheme: str, netloc: str, connection: http.client.HTTPConnection) -> None:
         """Take a connection back."""
@@ -100,21 +107,39 @@ class _Connections:
             self._idle.clear()
 
 
+class _Response(http.client.HTTPResponse):
+    """Gives what has come, where its like waits until a buffer is full: a body that drips is to be noticed."""
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any buffer; here it is always this one
+        if self.isclosed() or self.chunked or not self.length:
+            return super().readinto(buffer)
+        size = self.fp.readinto1(buffer[: self.length])
+        self.length -= size
+        if not self.length:
+            super().readinto(bytearray())  # lets go of the connection
+        return size
+
+
 class _Stream:
     """One request, run by one thread; another may abort it."""
 
-    def __init__(self, request: Request, receiver: Receiver, connections: _Connections) -> None:
+    def __init__(self, request: Request, receiver: Receiver, connections: _Connections, flow: Flow) -> None:
         self._request = request
+        self._progress = Progress(flow)
+        self._begun = False
+        self._line: socket.socket | None = None
         self._receiver = receiver
         self._connections = connections
-        self._connection: http.client.HTTPConnection | None = None
         self._aborted = False
 
     def run(self) -> None:
         """Send the request and receive its answer."""
         parts = urlsplit(self._request.url)
-        connection = self._connections.take(parts.scheme, parts.netloc, connect=self._request.connect)
-        self._connection = connection
+        request = self._request
+        connection = self._connections.take(
+            parts.scheme, parts.netloc, connect=request.policy.connect, fresh=request.fresh
+        )
+        self._receiver.kept = connection.sock is not None
         again = False
         try:
             again = self._exchange(connection, parts.path + (f"?{parts.query}" if parts.query else ""))
@@ -122,15 +147,18 @@ class _Stream:
             said = f"{type(error).__name__}: {error}"
             raise untrusted(said) from error
         except TimeoutError as error:
-            late = f"no byte for {self._request.silence:g} s" if connection.sock else "no connection in time"
-            text = f"gave no answer: {late}"
+            text = (
+                f"gave no answer: no byte for {request.policy.read:g} s" if self._line else "gave no connection in time"
+            )
+            if self._begun:
+                text = f"broke off: no byte for {request.policy.stall:g} s"
             raise Unusable(text, again=True) from error
         except (OSError, http.client.HTTPException) as error:
             said = (str(error).splitlines() or [""])[0]
             text = f"gave no answer: {type(error).__name__}: {said}"
             raise Unusable(text, again=UNKNOWN if isinstance(error, socket.gaierror) else True) from error
         finally:
-            self._connection = None
+            self._line = None
             if again:
                 self._connections.keep(parts.scheme, parts.netloc, connection)
             else:
@@ -139,16 +167,18 @@ class _Stream:
     def abort(self) -> None:
         """Have `run` end soon, wherever it is."""
         self._aborted = True
-        connection = self._connection
-        if connection is not None and connection.sock is not None:
+        line = self._line
+        if line is not None:
             with contextlib.suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
+                line.shutdown(socket.SHUT_RDWR)
 
     def _exchange(self, connection: http.client.HTTPConnection, target: str) -> bool:
         """Return whether the connection can carry another request."""
         if connection.sock is None:
             connection.connect()  # which asks for TCP_NODELAY
-        connection.sock.settimeout(self._request.silence)
+        policy = self._request.policy
+        line = self._line = connection.sock  # which the answer takes over if it is the connection's last
+        line.settimeout(policy.read)
         if self._aborted:
             return False
         connection.putrequest("GET", target, skip_accept_encoding=True)
@@ -158,6 +188,9 @@ class _Stream:
         response = connection.getresponse()
         headers = {name.lower(): value for name, value in response.getheaders()}
         self._receiver.begin(response.status, headers)
+        self._begun = True
+        self._progress.begin(policy, time.monotonic())
+        line.settimeout(policy.stall)
         while True:
             place = self._receiver.place()
             if place is not None:
@@ -170,6 +203,10 @@ class _Stream:
                     return False
             if not size:
                 return response.isclosed() and not response.will_close
+            self._progress.add(size)
+            trouble = self._progress.trouble(time.monotonic())
+            if trouble:
+                raise Unusable(trouble, again=True)
 
 
 @functools.cache

@@ -13,6 +13,7 @@ import asyncio
 import pycurl
 
 from hst_cloud.store.exchange import CONSTANT, UNKNOWN, Receiver, Request, certificates, parse_head, untrusted
+from hst_cloud.store.progress import Flow, Progress
 from hst_cloud.store.s3 import Unusable
 
 __all__ = ["Transfers"]
@@ -51,11 +52,12 @@ class Transfers:
         self._clock: asyncio.Handle | None = None
         self._idle: list[_Transfer] = []
         self._busy: dict[pycurl.Curl, _Transfer] = {}
+        self._flow = Flow()
 
     async def get(self, request: Request, receiver: Receiver) -> None:
         """Send one request: see `hst_cloud.store.exchange.Engine`."""
-        transfer = self._idle.pop() if self._idle else _Transfer()
-        done = transfer.begin(request, receiver, self._loop)
+        transfer = self._idle.pop() if self._idle else _Transfer(self._loop, self._flow)
+        done = transfer.begin(request, receiver)
         self._busy[transfer.curl] = transfer
         self._multi.add_handle(transfer.curl)
         self._added += 1
@@ -68,6 +70,7 @@ class Transfers:
         finally:
             if self._busy.pop(transfer.curl, None) is not None:  # cancelled, or silent for too long
                 self._multi.remove_handle(transfer.curl)
+            receiver.kept = transfer.curl.getinfo(pycurl.NUM_CONNECTS) == 0
             transfer.end()
             self._idle.append(transfer)
 
@@ -149,6 +152,7 @@ class Transfers:
     def _look(self) -> None:
         """End the transfers that have taken too long."""
         now = self._loop.time()
+        self._flow.bodies = len(self._busy)
         for transfer in self._busy.values():
             transfer.check(now)
         self._clock = self._loop.call_later(_TICK, self._look) if self._busy else None
@@ -157,7 +161,9 @@ class Transfers:
 class _Transfer:
     """One of libcurl's handles, and what it is busy with; used again and again."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, flow: Flow) -> None:
+        self._loop = loop
+        self._progress = Progress(flow)
         self._lines: list[bytes] = []
         self.curl = curl = pycurl.Curl()
         curl.setopt(pycurl.NOSIGNAL, 1)  # signals are for the main thread
@@ -170,26 +176,26 @@ class _Transfer:
         curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         curl.setopt(pycurl.WRITEFUNCTION, self._write)
 
-    def begin(self, request: Request, receiver: Receiver, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+    def begin(self, request: Request, receiver: Receiver) -> asyncio.Future[None]:
         """Make ready for `request`, and return what its end will be known by."""
-        self._loop = loop
         self._receiver = receiver
-        self._done: asyncio.Future[None] = loop.create_future()
+        self._done: asyncio.Future[None] = self._loop.create_future()
         self._lines.clear()
         self._begun = self._content = False
         self._error: Exception | None = None
-        self._silence = request.silence
-        self._heard = loop.time()
-        self._ends = self._heard + request.total
+        self._policy = policy = request.policy
+        self._sent = self._loop.time()
+        self._ends = self._sent + request.total
         self.curl.setopt(pycurl.URL, request.url)
         headers = {**CONSTANT, **request.headers}
         self.curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in headers.items()])
-        self.curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(request.connect * 1000)))
+        self.curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(policy.connect * 1000)))
+        self.curl.setopt(pycurl.FRESH_CONNECT, request.fresh)
         return self._done
 
     def end(self) -> None:
         """Let go of who was served."""
-        del self._receiver, self._done, self._loop, self._error
+        del self._receiver, self._done, self._error
 
     def ended(self, code: int, text: str) -> None:
         """Tell who waits how the transfer ended."""
@@ -209,22 +215,28 @@ class _Transfer:
         """End the transfer if it has been silent or has lasted for too long."""
         if self._done.done():
             return
-        if now - self._heard > self._silence:
-            self._done.set_exception(Unusable(f"gave no answer: no byte for {self._silence:g} s", again=True))
-        elif now > self._ends:
-            self._done.set_exception(Unusable("gave no answer: it took too long", again=True))
+        trouble = ""
+        if self._begun:
+            trouble = self._progress.trouble(now)
+        elif now > self._sent + self._policy.read:
+            trouble = f"gave no answer: no byte for {self._policy.read:g} s"
+        if now > self._ends:
+            trouble = "gave no answer: it took too long"
+        if trouble:
+            self._done.set_exception(Unusable(trouble, again=True))
 
     def _begin(self) -> None:
         self._begun = True
+        self._progress.begin(self._policy, self._loop.time())
         try:
             self._receiver.begin(*parse_head(b"".join(self._lines).decode("latin-1")))
         except Exception as error:  # noqa: BLE001  # raised to who waits: libcurl cannot carry it
             self._error = error
 
     def _write(self, chunk: bytes) -> int:
-        self._heard = self._loop.time()
         if not self._begun:
             self._begin()
+        self._progress.add(len(chunk))
         if self._error is None:
             try:
                 if self._receiver.take(chunk):

@@ -18,7 +18,7 @@ from hst_cloud.store.policy import S3
 from hst_cloud.testing import LocalArchive, Request
 from hst_cloud.values import ByteRange
 
-QUICK = replace(S3, connect=1, read=0.4, base=0.01, longest=0.05, deadline=20)
+QUICK = replace(S3, connect=1, read=0.4, stall=0.4, base=0.01, longest=0.05, deadline=20)
 """The public bucket's policy with the patience of a test: as many tries, shorter waits."""
 
 CONTENT = np.random.default_rng(4).bytes(400_000)

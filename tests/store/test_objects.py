@@ -30,7 +30,7 @@ from hst_cloud.errors import (
 from hst_cloud.store import objects
 from hst_cloud.store.exchange import Request
 from hst_cloud.store.objects import HTTPStore, ListedObject, Piece, one_version, public_store
-from hst_cloud.store.policy import Policy
+from hst_cloud.store.policy import S3, Policy
 from hst_cloud.store.receivers import Page
 from hst_cloud.store.streams import Streams
 from hst_cloud.values import ByteRange
@@ -601,7 +601,7 @@ def test_a_large_range_that_waits_for_a_thread_is_cancelled_as_anything_is(scrip
 
     async def cancelled(root):
         streams = Streams()
-        request = Request(f"{root}/k", {}, connect=2, silence=5, total=5)
+        request = Request(f"{root}/k", {}, 5, S3)
         tasks = [asyncio.ensure_future(streams.get(request, Page(1))) for _ in range(40)]
         await asyncio.sleep(0.2)
         for task in reversed(tasks):  # those that wait come first
