@@ -173,6 +173,11 @@ def _complete(answer: object, url: str) -> Answer:
         what = "an error" if isinstance(answer, dict) and answer.get("status") == "ERROR" else "no rows"
         message = f"MAST at {url} answered with {what}: {excerpt(str(said))!r}"
         raise ArchiveAnswerError(message, url=url)
+    strange = next((n for n, row in enumerate(answer["data"]) if not isinstance(row, dict)), None)
+    if strange is not None:
+        found = excerpt(json.dumps(answer["data"][strange]))
+        message = f"MAST at {url} answered with {found!r} as row {strange}: expected one value for each column"
+        raise ArchiveAnswerError(message, url=url)
     if answer.get("status") not in {"COMPLETE", "", None}:
         message = f"MAST at {url} answered with {answer.get('status')!s}: {excerpt(str(answer.get('msg')))!r}"
         raise ArchiveAnswerError(message, url=url)

@@ -138,13 +138,12 @@ def from_answers(
     rows: list[Mapping[str, object]] = []
     for answer in answers:
         declared, data = answer.get("fields"), answer.get("data")
-        told = isinstance(declared, list) and all(isinstance(field, dict) for field in declared)
-        if not told or not isinstance(declared, list) or not isinstance(data, list):
+        if (
+            not isinstance(declared, list)
+            or not isinstance(data, list)
+            or not all(map(_is_mapping, [*declared, *data]))
+        ):
             message = f"MAST's answer has no 'fields' and 'data' of rows; it has {sorted(answer)[:10]}"
-            raise ArchiveAnswerError(message)
-        strange = next((n for n, row in enumerate(data) if not isinstance(row, dict)), None)
-        if strange is not None:
-            message = f"MAST's row {strange} is {str(data[strange])[:80]!r}: expected one value for each column"
             raise ArchiveAnswerError(message)
         rows += data
         for field in declared:
@@ -156,6 +155,10 @@ def from_answers(
     for field in [f for f in fields if f.always or f.name in kinds] + more:
         table[field.name] = _column([row.get(field.name) for row in rows], field)
     return table
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, dict)
 
 
 def blank(fields: Sequence[Field], meta: Mapping[str, object] | None = None) -> Table:

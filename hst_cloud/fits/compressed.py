@@ -19,7 +19,7 @@ from hst_cloud.values import ByteRange
 
 __all__ = ["inflated"]
 
-_PIECE = 16 * 1024 * 1024
+_PIECE = 4 * 1024 * 1024
 
 MAX_COMPRESSED = 1024**3
 """Bytes of a compressed file that are read at most: it can only be read whole."""

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from hst_cloud.errors import FormatError, QueryError, TruncatedFileError
 from hst_cloud.fits.layout import Scan
 from hst_cloud.fits.predict import FIRST, FIRST_DRIZZLED, Guess, windows
-from hst_cloud.fits.structure import LONGEST_HEADER, HDUExtent, Layout, extent, header_stop, plausible
+from hst_cloud.fits.structure import LONGEST_HEADER, HDUExtent, Layout, extent, header_stop, longer, plausible
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
 from hst_cloud.store.segments import Segments
@@ -158,7 +158,7 @@ def header_blocks(
         stop = header_stop(run)
         have = len(run)
         if stop is None and at + have < size and have < LONGEST_HEADER and (not have or plausible(run, at)):
-            answers = yield [ByteRange(at + have, min(at + have + max(NEXT, have), size))]
+            answers = yield [ByteRange(at + have, min(at + have + longer(have, NEXT), size))]
             held += Segments([(at + have, answers[0].data)])
             continue
         if stop is None and have >= LONGEST_HEADER and plausible(run, at):

@@ -23,7 +23,7 @@ from hst_cloud.fits.predict import (
     windows,
     without,
 )
-from hst_cloud.fits.structure import BLOCK, LONGEST_HEADER, HDUExtent, Layout, extent, header_stop, plausible
+from hst_cloud.fits.structure import BLOCK, LONGEST_HEADER, HDUExtent, Layout, extent, header_stop, longer, plausible
 from hst_cloud.store.link import Link
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
@@ -45,8 +45,8 @@ __all__ = [
     "scan",
 ]
 
-MOST_HDUS = 10_000
-"""HDUs of a file at most: a hundred times what HST's have."""
+MOST_HDUS = 2000
+"""HDUs of a file at most: twenty times what HST's have."""
 
 SPARE = 256 * 1024
 """Bytes that are read beyond the end of a sibling: two more headerlets."""
@@ -221,7 +221,7 @@ def _next(
         guess = replace(guess, tail=None)
     wanted = windows(guess, at, size) if guess is not None else []
     # A header that is longer than was thought is read on; without a guess, all that is known is where it begins.
-    rest = ByteRange(at, size if size - at - have <= SMALL else at + have + max(FIRST, have))
+    rest = ByteRange(at, size if size - at - have <= SMALL else at + have + longer(have, FIRST))
     return coalesce([*wanted, rest] if have or guess is None else wanted, gap=0)
 
 

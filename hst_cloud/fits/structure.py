@@ -25,6 +25,7 @@ __all__ = [
     "Layout",
     "extent",
     "header_stop",
+    "longer",
     "number",
     "plausible",
 ]
@@ -99,6 +100,11 @@ def header_stop(buf: memoryview | bytes) -> int | None:
             if bytes(buf[at : at + CARD]) == _END:
                 return int(at // BLOCK + 1) * BLOCK
     return None
+
+
+def longer(have: int, least: int) -> int:
+    """Return how many bytes more to ask for of a header of which so many hold no END: as many again, within bounds."""
+    return min(max(least, have), max(LONGEST_HEADER - have, BLOCK))
 
 
 def plausible(buf: memoryview | bytes, at: int) -> bool:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import hst_cloud as hst
 from hst_cloud.archive import resolve as module
 from hst_cloud.archive.resolve import resolve
-from hst_cloud.errors import ProductNameError, QueryError, StoreUnavailableError
+from hst_cloud.errors import HSTCloudWarning, ProductNameError, QueryError, StoreUnavailableError
 from hst_cloud.store.objects import HTTPStore, ListedObject, Traffic
 from hst_cloud.store.policy import S3
 from hst_cloud.testing import LocalArchive
@@ -239,7 +239,9 @@ def test_tables_survive_being_written(form, tmp_path):
         pytest.importorskip("pyarrow")
         pytest.importorskip("pandas")  # astropy reads with it what it writes without
     store = Listings(KEY)
-    table = resolve([NAME, HAP, "jbqf03010", "../x"], verify=True, store=store, mast="http://127.0.0.1:1", deadline=0.1)
+    given = [NAME, HAP, "jbqf03010", "../x"]
+    with pytest.warns(HSTCloudWarning, match="MAST could not be asked"):
+        table = resolve(given, verify=True, store=store, mast="http://127.0.0.1:1", deadline=0.1)
     table.write(tmp_path / "table", format=form)
     read = Table.read(tmp_path / "table", format=form)
     again = resolve(read)
@@ -476,7 +478,8 @@ def test_reference_file_listed_with_an_observation_is_looked_up(paths):
 
 def test_rows_without_rule_say_so_when_mast_is_down():
     """What the bucket tells is told all the same."""
-    table = resolve([NAME, HAP], verify=True, store=Listings(KEY), mast="http://127.0.0.1:1", deadline=0.2)
+    with pytest.warns(HSTCloudWarning, match=rf"leaves 1 products without a place, such as '{HAP}'"):
+        table = resolve([NAME, HAP], verify=True, store=Listings(KEY), mast="http://127.0.0.1:1", deadline=0.2)
     assert table["status"].tolist() == ["in_cloud", "not_mirrored"]
     assert "MAST's path_lookup could not be asked" in table["reason"][1]
     assert "127.0.0.1:1" in table["reason"][1]

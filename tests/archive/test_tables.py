@@ -155,7 +155,7 @@ def test_columns_of_foreign_tables_are_read_as_texts():
 @pytest.mark.parametrize(
     ("row", "kind", "text"),
     [
-        ({"s_ra": "east"}, "float", "'s_ra' holds something that is no float.*east"),
+        ({"s_ra": "east"}, "float", "'s_ra' holds something in row 0 that is no float.*east"),
         ({"calib_level": 2.5}, "int", "'calib_level' .*2.5 is no whole number"),
         ({"calib_level": {}}, "int", "'calib_level'"),
         ({"mtFlag": "perhaps"}, "boolean", "'perhaps' is neither true nor false"),

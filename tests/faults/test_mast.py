@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+import warnings
 from urllib.parse import parse_qs
 
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import hst_cloud as hst
-from hst_cloud.errors import ArchiveAnswerError, ArchiveError, ArchiveUnavailableError, QueryError
+from hst_cloud.archive.portal import MOST_ROWS
+from hst_cloud.archive.session import clock_for, new_session
+from hst_cloud.errors import ArchiveAnswerError, ArchiveError, ArchiveUnavailableError, HSTCloudWarning, QueryError
 from hst_cloud.testing import Fault, LocalArchive, make_demo_archive
 
 
@@ -62,6 +65,23 @@ def test_row_30_a_page_about_maintenance(mast):
         found()
 
 
+def test_row_30_a_page_that_passes(mast):
+    """A page for people is no answer: the question is asked again."""
+    rows = found()
+    mast.faults = Fault(service="mast", times=2, status=200, body="\n<!DOCTYPE html><p>Down for maintenance")
+    assert found() == rows > 0
+
+
+def test_row_30_what_is_left_without_mast(mast):
+    """Names and URIs have their keys by rule; the warning says what has none, and why."""
+    mast.faults = Fault(service="mast", status=503)
+    given = ["jbqf03gjq_flc.fits", "mast:HST/product/jbqf03gjq_raw.fits", URIS[0]]
+    with pytest.warns(HSTCloudWarning, match=rf"could not be asked: .*503.*leaves 1 products without .*{URIS[0]}"):
+        table = hst.resolve(given, verify=True)
+    assert [bool(key) for key in table["key"]] == [True, True, False]
+    assert "could not be asked" in table["reason"][2]
+
+
 def test_row_30_without_mast(mast):
     """Known names still have their keys and are read, and not one request goes to MAST."""
     mast.faults = Fault(service="mast", status=503)
@@ -107,7 +127,10 @@ def test_row_31_paths_that_are_missing_strange_or_in_another_order(mast):
 def test_row_31_an_answer_in_another_shape(mast, body):
     """Every product still has its row, and says why it has no key."""
     mast.faults = Fault(key="api/v0.1/path_lookup/", body=body)
-    table = hst.resolve(URIS, verify=True)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        table = hst.resolve(URIS, verify=True)
+    assert (body == '{"a": 5}') != any("could not be asked" in str(warning.message) for warning in said)
     assert list(table["dataURI"]) == URIS
     assert not any(table["key"])
     assert all("path_lookup" in reason for reason in table["reason"])
@@ -171,6 +194,36 @@ def test_row_33_addresses_that_are_none(monkeypatch, root):
             verb()
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "place", ["http://169.254.169.254/latest", "//other.example/x", "file:///etc/passwd", "https://127.0.0.1:1/x"]
+)
+def test_row_33_a_redirect_to_somebody_else(mast, status, place):
+    """MAST sends us to nobody else: what was asked is not told there, and nothing is believed that comes from there."""
+    mast.faults = Fault(service="mast", status=status, headers={"Location": place})
+    with pytest.raises(ArchiveAnswerError, match=rf"redirects to another place, '{place}', which is not asked"):
+        found()
+    assert len(mast.requests) == 1
+
+
+def test_row_33_a_redirect_within_mast(mast):
+    """It may tell of another path of its own."""
+    there = f"{mast.endpoint}/api/v0.1/path_lookup/?uri={URIS[0]}"
+    mast.faults = Fault(service="mast", times=1, status=302, headers={"Location": there})
+    with new_session(clock_for(5)) as session:
+        assert session.get(f"{mast.endpoint}/api/v0.1/elsewhere").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["Authorization", "Cookie"])
+def test_row_55_a_token_goes_to_mast_alone(mast, name):
+    """Whoever sets one, be it astroquery or a .netrc: neither another server nor a line that can be read has it."""
+    with new_session(clock_for(5)) as session:
+        session.headers[name] = "hidden"
+        session.get(f"{mast.endpoint}/api/v0.1/path_lookup/?uri={URIS[0]}")
+    assert name.lower() not in mast.requests[-1].headers
+    assert "hidden" not in str(mast.requests[-1].headers)
+
+
 @pytest.fixture
 def answer(mast):
     """Return the true answer to a search, as JSON."""
@@ -185,6 +238,8 @@ STRANGE = {
     "a number that is text": lambda said: said["data"][0].update(t_exptime="long"),
     "a number that is a list": lambda said: said["data"][0].update(s_ra=[1, 2]),
     "no rows": lambda said: said.update(data={}),
+    "a row that is a list": lambda said: said.update(data=[*said["data"], [1, 2]]),
+    "fields that are numbers": lambda said: said.update(fields=[1, 2]),
     "a service in trouble": lambda said: said.update(status="ERROR", msg="out of memory", data=None),
 }
 
@@ -218,3 +273,19 @@ def test_row_34_products_that_are_listed_many_times(mast):
     answer["data"] *= 5
     mast.faults = Fault(key="api/v0/invoke", body=json.dumps(answer))
     assert sorted(hst.products(observations)["dataURI"]) == sorted(true["dataURI"])
+
+
+def test_row_34_the_row_is_named(mast, answer):
+    """Of many rows, the error says which is strange, and what it holds."""
+    answer["data"][1]["t_exptime"] = "long"
+    mast.faults = Fault(key="api/v0/invoke", body=json.dumps(answer))
+    with pytest.raises(ArchiveAnswerError, match=r"'t_exptime' holds something in row 1 that is no float: .*'long'"):
+        found()
+
+
+def test_row_34_pages_without_end(mast, answer):
+    """A MAST that counts a million million rows, and gives some of them for ever, is not listened to for ever."""
+    answer["paging"] = {"pagesFiltered": 10**9, "rowsTotal": 10**12, "rows": 5, "page": 1}
+    mast.faults = Fault(key="api/v0/invoke", body=json.dumps({**answer, "data": [{"obs_id": "x"}] * 700_000}))
+    with pytest.raises(ArchiveAnswerError, match=f"gave 2100000 rows: expected at most {MOST_ROWS}"):
+        found()

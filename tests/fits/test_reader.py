@@ -289,7 +289,7 @@ def test_compressed_files_are_bounded(store, monkeypatch):
     """Neither a large compressed file nor a bomb is read into memory."""
     put(store.folder, f"{NAME}.gz", gzip.compress(bytes(10**6)))
     monkeypatch.setattr(compressed, "MAX_INFLATED", 10**5)
-    with pytest.raises(FormatError, match="inflates to more than 100000 bytes"):
+    with pytest.raises(FormatError, match=r"inflates from \d+ to more than 100000 bytes"):
         hst_open(f"{NAME}.gz", store=store)
     monkeypatch.setattr(compressed, "MAX_COMPRESSED", 500)
     with pytest.raises(FormatError, match="expected at most 500"):

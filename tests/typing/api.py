@@ -24,7 +24,7 @@ def names_are_products(product: hst.Product, store: Store) -> None:
     assert_type(product.status, Status)
     hst.open(product)
     hst.open("jbqf03gjq_flc.fits", store=store, source="mast")
-    hst.open("jbqf03gjq_flc.fits", store=Path("/data"), index=False)
+    hst.open("jbqf03gjq_flc.fits", store=Path("/data"), index=False, verify=True)
     hst.open("jbqf03gjq_flc.fits", source="ftp")  # type: ignore[arg-type]  # a closed set
     hst.open("jbqf03gjq_flc.fits", store, "mast")  # type: ignore[call-arg]  # keyword only
     product.key = "hst/public/k"  # type: ignore[misc]  # frozen
@@ -32,7 +32,7 @@ def names_are_products(product: hst.Product, store: Store) -> None:
 
 def a_whole_file(product: hst.Product, store: Store) -> None:
     hst.read(product, store=store, hdus=["SCI", ("DQ", 1), 0], index=True, in_flight=16)
-    hst.read("jbqf03gjq_flc.fits", hdus="SCI")
+    hst.read("jbqf03gjq_flc.fits", hdus="SCI", verify=True)
     hst.read(product, "SCI")  # type: ignore[call-arg]  # keyword only
 
 
