@@ -28,6 +28,7 @@ from hst_cloud.store.policy import RETRIED, THROTTLED
 from hst_cloud.values import ByteRange
 
 __all__ = [
+    "MANY",
     "Answer",
     "Body",
     "ListedObject",
@@ -42,6 +43,7 @@ __all__ = [
 
 OFFLINE = "Check the connection, or run 'hst-cloud doctor'; a downloaded copy is read with store= its folder."
 AGAIN = "Open it again."
+MANY = 1000  # tries, of which a policy grants fewer
 
 TRIM = 64 * 1024
 """Bytes before those asked for that are read over, where a server sends more than these."""
@@ -102,14 +104,16 @@ class Unusable(Exception):  # noqa: N818  # a verdict that never leaves the stor
         text: str,
         *,
         kind: type[StoreError] = StoreUnavailableError,
-        again: bool | int = False,
+        again: bool = False,
+        tries: int = MANY,
         advice: str = OFFLINE,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(text)
         self.text = text
         self.kind = kind
-        self.again = again  # or tries, after which there is no hope
+        self.again = again
+        self.tries = tries
         self.advice = advice
         self.headers = headers or {}
 

@@ -22,7 +22,7 @@ from urllib3.util import wait_for_read
 
 from hst_cloud.store.exchange import CONSTANT, UNKNOWN, Receiver, Request, certificates, untrusted
 from hst_cloud.store.progress import Flow, Progress
-from hst_cloud.store.s3 import Unusable
+from hst_cloud.store.s3 import MANY, Unusable
 
 __all__ = ["Streams"]
 
@@ -156,7 +156,7 @@ class _Stream:
         except (OSError, http.client.HTTPException) as error:
             said = (str(error).splitlines() or [""])[0]
             text = f"gave no answer: {type(error).__name__}: {said}"
-            raise Unusable(text, again=UNKNOWN if isinstance(error, socket.gaierror) else True) from error
+            raise Unusable(text, again=True, tries=UNKNOWN if isinstance(error, socket.gaierror) else MANY) from error
         finally:
             self._line = None
             if again:

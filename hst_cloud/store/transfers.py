@@ -14,7 +14,7 @@ import pycurl
 
 from hst_cloud.store.exchange import CONSTANT, UNKNOWN, Receiver, Request, certificates, parse_head, untrusted
 from hst_cloud.store.progress import Flow, Progress
-from hst_cloud.store.s3 import Unusable
+from hst_cloud.store.s3 import MANY, Unusable
 
 __all__ = ["Transfers"]
 
@@ -252,5 +252,5 @@ def _trouble(code: int, text: str) -> Unusable:
     said = (text.splitlines() or [""])[0] or f"error {code}"
     if code in _UNTRUSTED:
         return untrusted(said)
-    again = UNKNOWN if code == pycurl.E_COULDNT_RESOLVE_HOST else True
-    return Unusable(f"gave no answer: {said}", again=again)
+    tries = UNKNOWN if code == pycurl.E_COULDNT_RESOLVE_HOST else MANY
+    return Unusable(f"gave no answer: {said}", again=True, tries=tries)
