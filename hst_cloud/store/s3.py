@@ -28,7 +28,6 @@ from hst_cloud.store.policy import RETRIED, THROTTLED
 from hst_cloud.values import ByteRange
 
 __all__ = [
-    "MANY",
     "Answer",
     "Body",
     "ListedObject",
@@ -43,7 +42,7 @@ __all__ = [
 
 OFFLINE = "Check the connection, or run 'hst-cloud doctor'; a downloaded copy is read with store= its folder."
 AGAIN = "Open it again."
-MANY = 1000  # tries, of which a policy grants fewer
+_MANY = 1000  # tries, of which a policy grants fewer
 
 TRIM = 64 * 1024
 """Bytes before those asked for that are read over, where a server sends more than these."""
@@ -105,7 +104,7 @@ class Unusable(Exception):  # noqa: N818  # a verdict that never leaves the stor
         *,
         kind: type[StoreError] = StoreUnavailableError,
         again: bool = False,
-        tries: int = MANY,
+        tries: int = _MANY,
         advice: str = OFFLINE,
         headers: Mapping[str, str] | None = None,
     ) -> None:

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 
 from urllib3.util import wait_for_read
 
-from hst_cloud.store.exchange import CONSTANT, UNKNOWN, Receiver, Request, certificates, untrusted
+from hst_cloud.store.exchange import CONSTANT, Receiver, Request, certificates, unresolved, untrusted
 from hst_cloud.store.progress import Flow, Progress
-from hst_cloud.store.s3 import MANY, Unusable
+from hst_cloud.store.s3 import Unusable
 
 __all__ = ["Streams"]
 
@@ -153,10 +153,12 @@ class _Stream:
             if self._begun:
                 text = f"broke off: no byte for {request.policy.stall:g} s"
             raise Unusable(text, again=True) from error
+        except socket.gaierror as error:
+            raise unresolved(f"gave no answer: {error}") from error
         except (OSError, http.client.HTTPException) as error:
             said = (str(error).splitlines() or [""])[0]
             text = f"gave no answer: {type(error).__name__}: {said}"
-            raise Unusable(text, again=True, tries=UNKNOWN if isinstance(error, socket.gaierror) else MANY) from error
+            raise Unusable(text, again=True) from error
         finally:
             self._line = None
             if again:

@@ -12,9 +12,9 @@ import asyncio
 
 import pycurl
 
-from hst_cloud.store.exchange import CONSTANT, UNKNOWN, Receiver, Request, certificates, parse_head, untrusted
+from hst_cloud.store.exchange import CONSTANT, Receiver, Request, certificates, parse_head, unresolved, untrusted
 from hst_cloud.store.progress import Flow, Progress
-from hst_cloud.store.s3 import MANY, Unusable
+from hst_cloud.store.s3 import Unusable
 
 __all__ = ["Transfers"]
 
@@ -252,5 +252,6 @@ def _trouble(code: int, text: str) -> Unusable:
     said = (text.splitlines() or [""])[0] or f"error {code}"
     if code in _UNTRUSTED:
         return untrusted(said)
-    tries = UNKNOWN if code == pycurl.E_COULDNT_RESOLVE_HOST else MANY
-    return Unusable(f"gave no answer: {said}", again=True, tries=tries)
+    if code == pycurl.E_COULDNT_RESOLVE_HOST:
+        return unresolved(f"gave no answer: {said}")
+    return Unusable(f"gave no answer: {said}", again=True)
