@@ -96,6 +96,6 @@ def untrusted(said: str) -> Unusable:
     return Unusable(f"gave no trusted connection: {said}", advice=advice)
 
 
-def unresolved(text: str) -> Unusable:
+def unresolved(said: str) -> Unusable:
     """Return the verdict on a name of which nobody knows an address."""
-    return Unusable(text, again=True, tries=_UNKNOWN)
+    return Unusable(f"gave no answer: {said}", again=True, tries=_UNKNOWN)

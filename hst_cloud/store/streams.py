@@ -154,7 +154,7 @@ class _Stream:
                 text = f"broke off: no byte for {request.policy.stall:g} s"
             raise Unusable(text, again=True) from error
         except socket.gaierror as error:
-            raise unresolved(f"gave no answer: {error}") from error
+            raise unresolved(str(error)) from error
         except (OSError, http.client.HTTPException) as error:
             said = (str(error).splitlines() or [""])[0]
             text = f"gave no answer: {type(error).__name__}: {said}"

@@ -253,5 +253,5 @@ def _trouble(code: int, text: str) -> Unusable:
     if code in _UNTRUSTED:
         return untrusted(said)
     if code == pycurl.E_COULDNT_RESOLVE_HOST:
-        return unresolved(f"gave no answer: {said}")
+        return unresolved(said)
     return Unusable(f"gave no answer: {said}", again=True)
