@@ -33,11 +33,12 @@ soak: $(VENV)/.stamp-dev  ## read 100,000 ranges over a line on which everything
 	$(BIN)/python tests/soak.py $(ARGS)
 
 .PHONY: lint
-lint: $(VENV)/.stamp-dev  ## check style, formatting, spelling and the layers of imports
+lint: $(VENV)/.stamp-dev  ## check style, formatting, spelling, the layers of imports, and advisories on dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/audit.py
 
 .PHONY: types
 types: $(VENV)/.stamp-dev  ## check types, strictly

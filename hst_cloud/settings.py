@@ -18,6 +18,8 @@ HST_CLOUD_NAT         whether a NAT gateway lies between this machine and the bu
                       default nobody knows, and what it would cost is told as the most
 HST_CLOUD_REGION      AWS region of this machine, such as ``us-east-1``, or ``none`` outside AWS; by default
                       `hst_cloud.where` looks
+HST_CLOUD_STORE       folder of downloaded files that is read instead of the bucket, as without a network;
+                      nothing else is asked for bytes, and what is not there is an error
 ===================== ==================================================================================
 """
 
@@ -44,6 +46,7 @@ __all__ = [
     "meter_file",
     "nat_known",
     "region_name",
+    "store_folder",
 ]
 
 BUCKET = "stpubdata"  # https://registry.opendata.aws/hst/
@@ -171,6 +174,12 @@ def region_name() -> str | None:
         message = f"HST_CLOUD_REGION is {name!r}: expected an AWS region such as 'us-east-1', or 'none' outside AWS"
         raise QueryError(message)
     return name
+
+
+def store_folder() -> Path | None:
+    """Return the folder that ``HST_CLOUD_STORE`` names to be read instead of the bucket; None where it is not set."""
+    named = os.environ.get("HST_CLOUD_STORE", "").strip()
+    return Path(named).expanduser().absolute() if named else None
 
 
 def aws_hints() -> dict[str, str]:

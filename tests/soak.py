@@ -1,8 +1,9 @@
 """Read random ranges over a line on which everything goes wrong, as often as you like, and count what came of it.
 
 ``python tests/soak.py 100000`` (or ``make soak ARGS=100000``) reads that many ranges of one object, several at a time,
-with the patience that users have, under faults drawn from a seed. It prints how many bytes were wrong (one is too many,
-and the exit code 1), which errors came how often, and how long reads took that met a fault.
+with the patience that users have, under faults drawn from a seed. It prints how many bytes were wrong and what is left of
+threads and sockets (one is too many, and the exit code 1), which errors came how often, and how long reads took that met
+a fault.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import os
 import random
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from leftovers import held, left
 
 from hst_cloud.errors import HSTCloudError
 from hst_cloud.store.objects import HTTPStore
@@ -102,19 +104,13 @@ def met(archive: LocalArchive) -> tuple[dict[str, set[str]], Counter[str]]:
     return faults, requests
 
 
-def descriptors() -> int:
-    """Return how many descriptors this process has open; 0 where that cannot be told."""
-    folder = Path("/proc/self/fd")
-    return len(list(folder.iterdir())) if folder.is_dir() else 0
-
-
 def at(values: list[float], share: float) -> float:
     """Return the value below which so many of them lie."""
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
 def main() -> int:
-    """Run the program; return 1 if a byte was wrong."""
+    """Run the program; return 1 if a byte was wrong, or a thread or socket is left."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("reads", type=int, nargs="?", default=100_000, help="how many ranges are read")
     parser.add_argument("--seed", type=int, default=0, help="decides ranges and faults")
@@ -126,7 +122,7 @@ def main() -> int:
     failed: Counter[str] = Counter()
     by_fault: dict[str, list[float]] = defaultdict(list)
     most = total = 0
-    before, began = (descriptors(), threading.active_count()), time.monotonic()
+    before, began = held(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, KEY)
         path.parent.mkdir(parents=True)
@@ -153,13 +149,16 @@ def main() -> int:
     print(f"{len(outcomes)} reads, seed {wanted.seed}, {total} requests, at most {most} for one range")
     print(f"{wrong} wrong bytes in {sum(outcome.wrong > 0 for outcome in outcomes)} reads")
     print("errors: " + (", ".join(f"{count} {name}" for name, count in errors.most_common()) or "none"))
-    print(f"descriptors and threads before and after: {before}, {(descriptors(), threading.active_count())}")
+    leaks = left(before)
+    print(
+        "left of threads and descriptors: " + (", ".join(f"{count} {name}" for name, count in leaks.items()) or "none")
+    )
     print(f"{'fault met':30}{'reads':>8}{'errors':>8}{'median':>10}{'p95':>10}{'longest':>10}")
     for name, seconds in sorted(by_fault.items()):
         print(
             f"{name:30}{len(seconds):8}{failed[name]:8}{at(seconds, 0.5):9.3f}s{at(seconds, 0.95):9.3f}s{max(seconds):9.3f}s"
         )
-    return 1 if wrong else 0
+    return 1 if wrong or leaks else 0
 
 
 if __name__ == "__main__":

@@ -14,6 +14,10 @@ from pathlib import Path
 import pytest
 from support import put
 
+from benchmarks.faults import page as faults_page
+from benchmarks.faults.__main__ import run as run_faults
+from benchmarks.faults.scripts import FAULTS
+from benchmarks.faults.ways import WAYS
 from benchmarks.reading import gates, page
 from benchmarks.reading.measure import Row
 from benchmarks.reading.server import FAR, REGION, Profile, compiler, serve
@@ -249,6 +253,30 @@ def test_a_way_that_gives_something_else_ends_the_benchmark(tmp_path):
     command = [sys.executable, "-c", DIFFERENT, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout.strip() == "W: tables (ours) and columns (ours) give different results", done.stderr
+
+
+# --- Faults ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_way_under_faults():
+    """What passes is passed over, what lies is an error, and what has no end is told so in the table."""
+    found = run_faults(["hst_cloud"], 4.0)
+    outcomes = {fault: (one["outcome"], one["gets"]) for fault, one in found["hst_cloud"].items()}
+    assert outcomes["none"] == ("right", 1)
+    assert outcomes["body cut short, once"] == ("right", 2)
+    assert outcomes["range ignored: 200 and the whole object"][0] == "StoreUnavailableError"
+    del found["hst_cloud"]["none"]
+    found["other"] = {"none": {"outcome": "wrong: 5 bytes", "gets": 1, "seconds": 0.25}}
+    lines = faults_page.table(found, 4.0).splitlines()
+    assert "no end in 4 s" in lines[3]
+    assert lines[3].endswith("**wrong: 5 bytes**, 1 GET, 0.2 s")
+
+
+def test_the_page_of_faults_has_every_fault_and_client():
+    """It was written by the program as it is."""
+    text = (ROOT / "docs" / faults_page.NAME).read_text(encoding="utf-8")
+    assert [fault for fault in FAULTS if f"\n{fault} " not in text] == []
+    assert all(way in text for way in WAYS)
 
 
 def test_the_same_jobs_in_other_ways_give_the_same(tmp_path):

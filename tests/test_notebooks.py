@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hst_cloud.testing import LocalArchive, make_demo_archive
+from hst_cloud.testing import LocalArchive, make_demo_archive, random_faults
 
 jupytext = pytest.importorskip("jupytext")
 nbclient = pytest.importorskip("nbclient")
@@ -42,14 +42,24 @@ def served(tmp_path):
         yield archive
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(path, served, tmp_path, monkeypatch):
-    """Every cell runs without error or warning, draws what it says it draws, and reads no more than it says."""
+@pytest.fixture
+def execute(tmp_path, monkeypatch):
+    """Return a function that runs a notebook in a kernel with settings of its own."""
     for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     monkeypatch.delenv("MPLBACKEND", raising=False)  # a kernel draws into its cells
+
+    def run(notebook):
+        nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+    return run
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(path, served, execute):
+    """Every cell runs without error or warning, draws what it says it draws, and reads no more than it says."""
     notebook = read(path)
-    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    execute(notebook)
     said = outputs(notebook)
     assert [output.text for output in said if output.output_type == "stream" and output.name == "stderr"] == []
     figures = [output for output in said if "image/png" in output.get("data", {})]
@@ -76,3 +86,34 @@ def test_notebooks_are_kept_as_text(path):
     assert notebook.metadata["jupytext"]["text_representation"]["format_name"] == "myst"
     assert outputs(notebook) == []
     assert not list(path.parent.glob("*.ipynb")) or ".ipynb" in (path.parent.parent / ".gitignore").read_text()
+
+
+CELLS = """# %%
+import asyncio, signal
+import hst_cloud as hst
+def rows(name):
+    with hst.open(name, index=False) as hdul:
+        return hdul["SCI", 1].section[:2].shape[0]
+# %%
+rows("jzdm01aaq_flc.fits")
+# %%
+await asyncio.gather(*[asyncio.to_thread(rows, "jzdm01acq_flc.fits") for _ in range(6)])
+# %%
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try:
+    while True: rows("jzdm01aaq_flc.fits")
+except KeyboardInterrupt:
+    print("interrupted", end="")
+# %%
+asyncio.get_running_loop().is_running(), rows("jzdm01acq_flc.fits")
+"""
+
+
+def test_row_51_reading_while_the_loop_of_a_notebook_runs(served, execute):
+    """Before, beside and after what is awaited, while connections break, and after an interrupt within a cell."""
+    served.faults = random_faults(0.1, seed=5)
+    notebook = jupytext.reads(CELLS, fmt="py:percent")
+    execute(notebook)
+    said = ["".join(out.get("text") or out["data"]["text/plain"] for out in cell.outputs) for cell in notebook.cells]
+    assert said == ["", "2", str([2] * 6), "interrupted", "(True, 2)"]

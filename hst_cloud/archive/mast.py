@@ -27,6 +27,7 @@ from hst_cloud.archive.portal import CONE, Found, columns_of, connected, pages, 
 from hst_cloud.archive.quantities import Span, radius_degrees, sky_position
 from hst_cloud.archive.session import Watcher, clock_for, in_parallel
 from hst_cloud.archive.tables import OBSERVATIONS, PRODUCTS, from_answers
+from hst_cloud.cost.budgets import counted
 from hst_cloud.errors import HSTCloudWarning, QueryError
 from hst_cloud.settings import endpoints
 from hst_cloud.store.policy import Clock
@@ -108,7 +109,7 @@ def search(
     -------
     Table
         MAST's columns with units; ``distance`` with a position. ``meta`` holds the conditions (``criteria``),
-        ``service``, ``endpoint``, ``time``, ``versions`` and ``rows_total``, the number that MAST counted.
+        ``service``, ``endpoint``, ``time``, ``versions``, ``rows_total`` (MAST's count), ``requests`` and ``bytes``.
 
     Raises
     ------
@@ -151,14 +152,14 @@ def search(
     degrees = radius_degrees(radius)
     position = None if center is None else sky_position(center)
     clock, root = clock_for(deadline), endpoints(mast).mast
-    with connected(root, clock) as portal:
+    with counted() as spent, connected(root, clock) as portal:
         if isinstance(target, str):
             position = named_position(portal._session, root, target)  # noqa: SLF001 - astroquery has no other name for it
         where = "" if position is None else f"{float(position.ra.deg)}, {float(position.dec.deg)}, {degrees}"
         found = _observations(portal, wanted, extra, where, limit=limit, progress=progress)
     meta = _meta(root, _POSITION if where else _FILTERED, found.conditions | _place_words(target, where))
     fields = [replace(field, always=True) for field in OBSERVATIONS] if where else OBSERVATIONS
-    table = from_answers(found.answers, fields, {**meta, "rows_total": found.total})
+    table = from_answers(found.answers, fields, {**meta, "rows_total": found.total, **spent})
     if limit is not None and len(table) >= limit:
         table = table[:limit]
     for note in found.notes(limit):
@@ -240,19 +241,23 @@ def products(
     clock, root = clock_for(deadline), endpoints(mast).mast
     obsids = asked.obsids
     notes: list[str] = []
-    if asked.obs_ids:
-        more, notes = _obsids(root, clock, asked.obs_ids)
-        obsids = tuple(dict.fromkeys((*obsids, *more)))
-    batches = [obsids[i : i + BATCH] for i in range(0, len(obsids), BATCH)]
-    answers = in_parallel(
-        lambda ids, stop: _product_list(root, clock, ids, stop), batches, progress=progress, what="lists of products"
-    )
+    with counted() as spent:
+        if asked.obs_ids:
+            more, notes = _obsids(root, clock, asked.obs_ids)
+            obsids = tuple(dict.fromkeys((*obsids, *more)))
+        batches = [obsids[i : i + BATCH] for i in range(0, len(obsids), BATCH)]
+        answers = in_parallel(
+            lambda ids, stop: _product_list(root, clock, ids, stop),
+            batches,
+            progress=progress,
+            what="lists of products",
+        )
     words = {"obsid": f"{len(obsids)} observations"} | _filter_words(wanted)
     rows = [sum(len(page["data"]) for page in found.answers) for found in answers]
     table = from_answers(
         [page for found in answers for page in found.answers],
         PRODUCTS,
-        {**_meta(root, _PRODUCTS, words), "rows_total": sum(found.total for found in answers)},
+        {**_meta(root, _PRODUCTS, words), "rows_total": sum(found.total for found in answers), **spent},
     )
     unique = selection.deduplicated(table, list(zip(batches, rows, strict=True)))
     result, note = selection.chosen(selection.placed(unique), wanted)

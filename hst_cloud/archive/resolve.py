@@ -25,6 +25,7 @@ from hst_cloud.archive.inputs import ProductsLike, as_products
 from hst_cloud.archive.lookups import lookup_paths
 from hst_cloud.archive.names import PREFIX, is_rootname, key_of_s3_uri, parse_filename, visit_prefix
 from hst_cloud.archive.session import Watcher
+from hst_cloud.cost.budgets import counted
 from hst_cloud.errors import ArchiveError, HSTCloudWarning, ProductNameError
 from hst_cloud.settings import BUCKET, endpoints
 from hst_cloud.store.adapters import StoreLike, as_store
@@ -81,7 +82,8 @@ def resolve(
         ``reason``
             why, for a person. What cannot be read as a product has a row, without key, that says so here.
 
-        and in ``meta`` what was asked (``criteria``), of which service and endpoint, the time (UTC) and the versions.
+        and in ``meta`` what was asked (``criteria``), of which service and endpoint, the time (UTC), the
+        versions, and the ``requests`` and ``bytes`` that it took.
 
     Raises
     ------
@@ -114,10 +116,11 @@ def resolve(
     known = as_products(products)
     bucket = endpoints(store if isinstance(store, str) and "://" in store else None).bucket
     if not verify:
-        return _table(known, bucket, _meta("by rule", bucket, verify=False))
+        return _table(known, bucket, _meta("by rule", bucket, verify=False) | {"requests": 0, "bytes": 0})
     listed = as_store(store)
-    known = _verified(known, listed, mast, deadline, progress)
-    return _table(known, bucket, _meta("ListObjectsV2", listed.address("").rstrip("/"), verify=True))
+    with counted() as spent:
+        known = _verified(known, listed, mast, deadline, progress)
+    return _table(known, bucket, _meta("ListObjectsV2", listed.address("").rstrip("/"), verify=True) | spent)
 
 
 def _verified(

@@ -65,6 +65,7 @@ LONGEST_ANSWER = 512 * 1024 * 1024
 """Bytes of one answer at most: a page of 50,000 rows has 75 MB."""
 
 _PIECE = 1 << 16
+_UNKNOWN = 3  # tries where no address is known for MAST's name: a resolver that was busy has recovered within 2 s
 _WITHOUT = (
     "Without MAST, file names, rootnames and mast: URIs still resolve by rule (hst_cloud.resolve), "
     "and hst_cloud.open reads them from the bucket."
@@ -139,6 +140,7 @@ class PatientAdapter(HTTPAdapter):
                 raise  # the same try would fail in the same way
             except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as err:
                 problem = _first_line(err)
+                _check_name(request, err, tried)
             else:
                 _check_redirect(response)
                 page = response.status_code == HTTPStatus.OK and _is_page(response.content)
@@ -224,6 +226,19 @@ def _keep_secrets(request: requests.PreparedRequest) -> None:
     if where.scheme != "https" or not (host == "mast.stsci.edu" or host.endswith(".mast.stsci.edu")):
         for name in ("Authorization", "Cookie"):
             request.headers.pop(name, None)
+
+
+def _check_name(request: requests.PreparedRequest, err: Exception, tried: int) -> None:
+    """Raise if nobody knows an address for MAST's name, and it was asked for often enough.
+
+    Raises
+    ------
+    ArchiveUnavailableError
+        So it is.
+    """
+    reason = getattr(next(iter(err.args), None), "reason", None)
+    if tried >= _UNKNOWN and isinstance(reason, urllib3.exceptions.NameResolutionError):
+        raise _unavailable(request, _first_line(err), tried) from err
 
 
 def _is_page(body: bytes) -> bool:

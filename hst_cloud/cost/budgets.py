@@ -1,8 +1,13 @@
-"""Budgets: a limit on what is sent, received and paid within a block, kept before the request that would pass it."""
+"""Budgets: a limit on what is sent, received and paid within a block, kept before the request that would pass it.
+
+A budget without a limit counts: that is how tables know what they took.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Generator
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +17,7 @@ from hst_cloud.cost.ledger import Account, entered
 from hst_cloud.cost.limits import Limits, Spent, as_limits
 from hst_cloud.errors import QueryError
 
-__all__ = ["Budget", "budget"]
+__all__ = ["Budget", "budget", "counted"]
 
 
 class Budget:
@@ -53,6 +58,15 @@ class Budget:
     ) -> None:
         entered(self._account, inside=False)
         self._account.ended = time.monotonic()
+
+
+@contextlib.contextmanager
+def counted() -> Generator[dict[str, int]]:
+    """Count the ``requests`` and ``bytes`` of a block, retries included, for the ``meta`` of what it makes."""
+    spent = {"requests": 0, "bytes": 0}
+    with Budget(Limits()) as book:
+        yield spent
+    spent |= {"requests": book.spent.requests, "bytes": book.spent.bytes}
 
 
 def budget(

@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 from hst_cloud.cost.limits import dollars
 from hst_cloud.cost.prices import Path, price_list
 from hst_cloud.errors import HSTCloudWarning
-from hst_cloud.settings import REGION, aws_hints, endpoints, link_name, nat_known, region_name
+from hst_cloud.settings import REGION, aws_hints, endpoints, link_name, nat_known, region_name, store_folder
 
 __all__ = ["Place", "known_path", "where"]
 
@@ -54,7 +54,7 @@ class Place:
     hints: Mapping[str, str]
     """Variables of AWS's tools that are set: no proof."""
     endpoint: str
-    """Address of the bucket that is read by default."""
+    """Address of the bucket, or path of the folder, that is read by default."""
     public: bool
     """Whether that is the public bucket."""
     link: Literal["region", "far"]
@@ -153,12 +153,12 @@ def where() -> Place:
     if seen is None:
         hints = aws_hints()
         seen = _looked(forbidden=hints.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true")
-    archive = endpoints()
+    archive, folder = endpoints(), store_folder()
     place = Place(
-        region=seen.region, how=seen.how, hints=aws_hints(), endpoint=archive.bucket, public=archive.public,
-        link=link_name(), nat=nat_known(),
+        region=seen.region, how=seen.how, hints=aws_hints(), endpoint=str(folder or archive.bucket),
+        public=archive.public and folder is None, link=link_name(), nat=nat_known(),
     )  # fmt: skip
-    if place.region and not place.in_region and archive.public:
+    if place.region and not place.in_region and place.public:
         _warn(place.region)
     return place
 

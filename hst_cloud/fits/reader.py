@@ -12,10 +12,12 @@ import functools
 import io
 import itertools
 import math
+import os
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -44,7 +46,7 @@ from hst_cloud.fits.rangefile import RangeFile
 from hst_cloud.fits.recall import known_or_scan
 from hst_cloud.fits.verify import verified
 from hst_cloud.settings import endpoints
-from hst_cloud.store.adapters import StoreLike, as_store
+from hst_cloud.store.adapters import FolderStore, StoreLike, as_store
 from hst_cloud.store.objects import HTTPStore, Store
 from hst_cloud.store.policy import MAST
 from hst_cloud.values import ByteRange, Product, ProductLike
@@ -53,7 +55,7 @@ __all__ = ["open", "parsed"]
 
 
 def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
-    product: ProductLike,
+    product: ProductLike | os.PathLike[str],
     *,
     store: StoreLike = None,
     source: Literal["bucket", "mast"] = "bucket",
@@ -69,11 +71,13 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
 
     Parameters
     ----------
-    product : Product, Row or str
-        A `Product`, a row of a table from `search`'s family, a file name, a ``mast:`` or an ``s3://`` URI.
+    product : Product, Row, str or Path
+        A `Product`, a row of a table from `search`'s family, a file name, a ``mast:`` or an ``s3://`` URI; or the
+        `~pathlib.Path` of a product that was downloaded.
     store : optional
-        Where to read: by default the anonymous public bucket. Also a local folder laid out like it, the address of
-        another archive, an fsspec file system, an obstore store, or any `~hst_cloud.store.objects.Store`.
+        Where to read: by default the anonymous public bucket. Also a local folder laid out like it or filled by
+        `~hst_cloud.download`, the address of another archive, an fsspec file system, an obstore store, or any
+        `~hst_cloud.store.objects.Store`.
     source : {"bucket", "mast"}, optional
         With ``"mast"``, what the bucket does not hold is read from MAST's Download service, which is slower.
     index : Index or bool, optional
@@ -134,6 +138,9 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     >>> with hst.open("jbqf03gjq_flc.fits") as hdul:  # doctest: +SKIP
     ...     box = hdul["SCI", 1].section[1000:1100, 2000:2100]
     """
+    if isinstance(product, os.PathLike):
+        path = Path(product)
+        product, store = path.name, FolderStore(path.parent)
     known = as_product(product)
     elsewhere = source == "mast" and known.uri is not None and not known.key.endswith("/")
     if known.key or not elsewhere:

@@ -24,7 +24,7 @@ from hst_cloud.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from hst_cloud.settings import BUCKET, endpoints
+from hst_cloud.settings import BUCKET, endpoints, store_folder
 from hst_cloud.store import loop
 from hst_cloud.store.objects import HTTPStore, ListedObject, Piece, Store, Traffic, one_version, public_store
 from hst_cloud.values import ByteRange
@@ -38,7 +38,7 @@ _PARALLEL = 16  # threads that read from a file system
 
 
 def as_store(store: StoreLike = None) -> Store:
-    """Return `store` as a `Store`; None stands for the public bucket or what ``HST_CLOUD_ENDPOINT`` names.
+    """Return `store` as a `Store`; None stands for the public bucket or what a setting names in its place.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def as_store(store: StoreLike = None) -> Store:
         It is nothing that bytes can be read from.
     """
     if store is None:
-        return public_store()
+        return FolderStore(folder) if (folder := store_folder()) else public_store()
     if isinstance(store, Path) or (isinstance(store, str) and "://" not in store):
         return FolderStore(store)
     if isinstance(store, str):
@@ -68,7 +68,7 @@ def as_store(store: StoreLike = None) -> Store:
 
 
 class FolderStore:
-    """A local folder laid out like the bucket."""
+    """A local folder laid out like the bucket, or one of files side by side, as `hst_cloud.download` makes them."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
@@ -80,15 +80,14 @@ class FolderStore:
 
     def address(self, key: str) -> str:
         """Return the path of `key`."""
-        return str(self.folder / key)
+        return str(self._place(key))
 
     def read(self, key: str, ranges: Sequence[ByteRange], *, etag: str | None = None) -> list[Piece]:
         """Return the bytes of every range: see `Store.read`."""
         path = self._path(key)
         with _batch(self._source, ranges, str(path)) as paid:
-            pieces = self._read(path, key, ranges, etag)
             self.traffic.requests += len(ranges)
-            return _received(pieces, self.traffic, paid)
+            return _received(self._read(path, key, ranges, etag), self.traffic, paid)
 
     def _read(self, path: Path, key: str, ranges: Sequence[ByteRange], etag: str | None) -> list[Piece]:
         try:
@@ -121,8 +120,13 @@ class FolderStore:
                 found.append(ListedObject(key, stat.st_size, _fingerprint(stat)))
         return found
 
+    def _place(self, key: str) -> Path:
+        """Return where `key` lies, or would lie if the folder is laid out like the bucket."""
+        nested, flat = self.folder / key, self.folder / key.rpartition("/")[2]
+        return flat if not nested.exists() and flat.is_file() else nested
+
     def _path(self, key: str) -> Path:
-        path = self.folder / key
+        path = self._place(key)
         if not path.resolve().is_relative_to(self.folder.resolve()):
             message = f"{key!r} leads out of the folder {self.folder}"
             raise ProductNameError(message, key=key)
@@ -361,9 +365,8 @@ def _fsspec_source(fs: Any, root: str) -> Source:
 
 def _obstore_source(store: Any) -> Source:
     """Return who pays for what an obstore store reads, as far as it shows."""
-    kind = type(store).__name__
     config = dict(getattr(store, "config", None) or {})
-    if kind in {"LocalStore", "MemoryStore"}:
+    if type(store).__name__ in {"LocalStore", "MemoryStore"}:
         return Source(repr(store), "nobody")
     if str(config.get("request_payer", "")).lower() in {"true", "requester"}:
         return Source(repr(store), "reader")

@@ -77,7 +77,8 @@ async def ask(
             if trouble.kind is ThrottledError:
                 pace.throttled(race.page.sent)
             # What contradicts the question may have stood behind the answer before.
-            if trouble.again or (trouble.kind is StoreUnavailableError and race.page.kept):
+            again = trouble.again or (trouble.kind is StoreUnavailableError and race.page.kept)
+            if again and tried < trouble.tries:
                 pause = clock.wait(tried, trouble.headers.get("retry-after"))
             if pause is not None and not pace.spend():
                 pause, trouble.advice = None, _SPENT

@@ -16,12 +16,14 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from hst_cloud.store.policy import Policy
 from hst_cloud.store.s3 import Unusable
 
-__all__ = ["CONSTANT", "Engine", "Receiver", "Request", "certificates", "parse_head", "untrusted"]
+__all__ = ["CONSTANT", "Engine", "Receiver", "Request", "certificates", "parse_head", "unresolved", "untrusted"]
 
 _HEADER = re.compile(r"^([^\s:]+):[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)  # RFC 9112, sec. 5
 
 CONSTANT = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "hst_cloud"}
 """Headers of every request. An object is what is stored, whatever Content-Encoding its metadata name."""
+
+_UNKNOWN = 5  # tries where no address is known: a resolver that was busy has recovered, and 2 s are not over
 
 
 class Request(NamedTuple):
@@ -92,3 +94,8 @@ def untrusted(said: str) -> Unusable:
     """Return the verdict on a server whose certificate is not trusted."""
     advice = "The address or this machine's certificates (SSL_CERT_FILE) are wrong; nothing was read."
     return Unusable(f"gave no trusted connection: {said}", advice=advice)
+
+
+def unresolved(said: str) -> Unusable:
+    """Return the verdict on a name of which nobody knows an address."""
+    return Unusable(f"gave no answer: {said}", again=True, tries=_UNKNOWN)

@@ -41,8 +41,9 @@ __all__ = [
     "verdict",
 ]
 
-OFFLINE = "Check the connection, or run 'hst-cloud doctor'."
+OFFLINE = "Check the connection, or run 'hst-cloud doctor'; a downloaded copy is read with store= its folder."
 AGAIN = "Open it again."
+_MANY = 1000  # tries, of which a policy grants fewer
 
 TRIM = 64 * 1024
 """Bytes before those asked for that are read over, where a server sends more than these."""
@@ -106,6 +107,7 @@ class Unusable(Exception):  # noqa: N818  # a verdict that never leaves the stor
         *,
         kind: type[StoreError] = StoreUnavailableError,
         again: bool = False,
+        tries: int = _MANY,
         advice: str = OFFLINE,
         headers: Mapping[str, str] | None = None,
     ) -> None:
@@ -113,6 +115,7 @@ class Unusable(Exception):  # noqa: N818  # a verdict that never leaves the stor
         self.text = text
         self.kind = kind
         self.again = again
+        self.tries = tries
         self.advice = advice
         self.headers = headers or {}
 

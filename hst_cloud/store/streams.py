@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from urllib3.util import wait_for_read
 
-from hst_cloud.store.exchange import CONSTANT, Receiver, Request, certificates, untrusted
+from hst_cloud.store.exchange import CONSTANT, Receiver, Request, certificates, unresolved, untrusted
 from hst_cloud.store.progress import Flow, Progress
 from hst_cloud.store.s3 import Unusable
 
@@ -153,6 +153,8 @@ class _Stream:
             if self._begun:
                 text = f"broke off: no byte for {request.policy.stall:g} s"
             raise Unusable(text, again=True) from error
+        except socket.gaierror as error:
+            raise unresolved(str(error)) from error
         except (OSError, http.client.HTTPException) as error:
             said = (str(error).splitlines() or [""])[0]
             text = f"gave no answer: {type(error).__name__}: {said}"

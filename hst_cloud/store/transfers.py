@@ -12,7 +12,7 @@ import asyncio
 
 import pycurl
 
-from hst_cloud.store.exchange import CONSTANT, Receiver, Request, certificates, parse_head, untrusted
+from hst_cloud.store.exchange import CONSTANT, Receiver, Request, certificates, parse_head, unresolved, untrusted
 from hst_cloud.store.progress import Flow, Progress
 from hst_cloud.store.s3 import Unusable
 from hst_cloud.store.slots import connections
@@ -260,4 +260,6 @@ def _trouble(code: int, text: str) -> Unusable:
     said = (text.splitlines() or [""])[0] or f"error {code}"
     if code in _UNTRUSTED:
         return untrusted(said)
+    if code == pycurl.E_COULDNT_RESOLVE_HOST:
+        return unresolved(said)
     return Unusable(f"gave no answer: {said}", again=True)

@@ -234,11 +234,10 @@ class LocalArchive:
         server = Server(answer, latency=self.latency, bandwidth=self.bandwidth, faults=self._schedule, seen=self._seen)
         listening = await asyncio.get_running_loop().create_server(server.connection, sock=listener, backlog=1024)
         await ended.wait()
-        listening.close()
-        arriving = asyncio.all_tasks() - {asyncio.current_task()}
-        if arriving:  # connections that were accepted a moment ago, and that nobody would close
+        # A connection whose task begins after the listener was closed fails in asyncio, which leaves its socket open.
+        while arriving := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(arriving)
-        await asyncio.sleep(0)
+        listening.close()
         server.close()
         for _ in range(2):
             await asyncio.sleep(0)  # dropped connections close their sockets on one of the loop's next turns

@@ -170,3 +170,27 @@ def test_without_a_meter_nothing_is_written(tmp_path, monkeypatch):
     book.journal.note(book.tallies, now=True)
     assert [p.name for p in tmp_path.iterdir()] == ["k"]
     assert book.tallies == {Source(str(tmp_path), "nobody"): Tally(1, 100)}
+
+
+def test_tables_tell_what_they_took(tmp_path):
+    """Each of its own call, to the request, also while another thread reads; of anything else a budget tells it."""
+    make_demo_archive(tmp_path, scale=64, instruments=["ACS"])
+    with LocalArchive(tmp_path) as archive:
+        hst.search("M 51", instrument="ACS/WFC")  # which asks for the columns once
+        found = {}
+        for name, call in {
+            "search": lambda: hst.search("M 51", instrument="ACS/WFC"),
+            "products": lambda: hst.products(found["search"], suffix="flc"),
+            "resolve": lambda: hst.resolve(found["products"], verify=True),
+            "by rule": lambda: hst.resolve(["jzdm01aaq_flc.fits"]),
+            "headers": lambda: hst.headers(found["products"], ["EXPTIME"]),
+            "download": lambda: hst.download(found["products"], tmp_path / "work"),
+        }.items():
+            archive.forget()
+            with hst.budget() as budget:
+                found[name] = call()
+            seen = found[name].meta["requests"]
+            assert seen == len(archive.requests) == budget.spent.requests, name
+            assert found[name].meta["bytes"] == sum(request.bytes for request in archive.requests), name
+    assert found["search"].meta["requests"] > 0
+    assert found["by rule"].meta["requests"] == 0

@@ -178,6 +178,8 @@ def test_another_endpoint_is_told(monkeypatch):
     place = hst.where()
     assert not place.public
     assert "http://127.0.0.1:9/stpubdata (not the public bucket)" in str(place)
+    monkeypatch.setenv("HST_CLOUD_STORE", "/data/work")
+    assert "/data/work (not the public bucket)" in str(hst.where())
 
 
 def test_a_gateway_cannot_be_seen(monkeypatch):

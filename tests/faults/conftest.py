@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 from astropy.io import fits
+from leftovers import held, left
 from support import put
 
 from hst_cloud.errors import HSTCloudError
+from hst_cloud.store import loop
 from hst_cloud.store.objects import HTTPStore
 from hst_cloud.store.policy import S3
 from hst_cloud.testing import LocalArchive, Request
@@ -42,6 +44,15 @@ class Read:
         """Whether every byte is there, and is right: what a read must give unless it raises."""
         assert self.error is None, self.error
         return True
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left():
+    """Whatever went wrong in a test: no thread, socket or open file outlives it."""
+    loop._stop()
+    before = held()
+    yield
+    assert not left(before)
 
 
 @pytest.fixture(scope="session")

@@ -249,7 +249,14 @@ class Secure:
         self.plain = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.root = f"https://127.0.0.1:{self.listener.getsockname()[1]}/bucket"
-        threading.Thread(target=self.serve, daemon=True).start()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def end(self):
+        with contextlib.suppress(OSError):  # not connected, say systems where closing alone wakes who accepts
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join()
 
     def serve(self):
         with contextlib.suppress(OSError):
@@ -283,7 +290,7 @@ def test_row_12_connections_that_cannot_be_trusted(tmp_path, monkeypatch):
         found = json.loads(done.stdout)
     finally:
         for server in servers.values():
-            server.listener.close()
+            server.end()
     assert found.pop("good") == "right"
     for name, said in found.items():
         assert said.startswith("StoreUnavailableError: https://127.0.0.1"), (name, said)

@@ -482,7 +482,7 @@ class RequesterPays(fsspec.filesystem("file").__class__):
     req_kw = {"RequestPayer": "requester"}  # noqa: RUF012  # as s3fs has it
 
 
-def test_requester_pays_is_refused_unless_asked_for_with_a_budget(folder, monkeypatch):
+def test_row_56_requester_pays_is_refused_unless_asked_for_with_a_budget(folder, monkeypatch):
     """Nothing is sent before somebody said that, and how much, she would pay."""
     monkeypatch.setenv("HST_CLOUD_REGION", "us-west-2")
     store = FsspecStore(RequesterPays(skip_instance_cache=True), str(folder))

@@ -1,5 +1,6 @@
 """The embedded archive as a server: its life, what it keeps of requests, and HTTP as it is spoken in the wild."""
 
+import gc
 import hashlib
 import http.client
 import os
@@ -84,6 +85,19 @@ def test_nothing_is_left_behind(folder):
             line.close()
     assert set(threading.enumerate()) == threads
     assert _descriptors() == before
+
+
+def test_a_connection_that_comes_as_it_stops_is_closed(tmp_path, monkeypatch):
+    """asyncio forgets a connection whose listener was closed before it was served; the collector complained of it."""
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    for _ in range(20):
+        archive = LocalArchive(tmp_path).start()
+        host, port = urlsplit(archive.endpoint).netloc.split(":")
+        with socket.create_connection((host, int(port))):
+            archive.stop()
+    gc.collect()
+    assert told == []
 
 
 def _descriptors() -> list[str]:

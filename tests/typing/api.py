@@ -25,6 +25,7 @@ def names_are_products(product: hst.Product, store: Store) -> None:
     hst.open(product)
     hst.open("jbqf03gjq_flc.fits", store=store, source="mast")
     hst.open("jbqf03gjq_flc.fits", store=Path("/data"), index=False, verify=True)
+    hst.open(Path("work", "jbqf03gjq_flc.fits"))
     hst.open("jbqf03gjq_flc.fits", source="ftp")  # type: ignore[arg-type]  # a closed set
     hst.open("jbqf03gjq_flc.fits", store, "mast")  # type: ignore[call-arg]  # keyword only
     product.key = "hst/public/k"  # type: ignore[misc]  # frozen
