@@ -109,7 +109,8 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     Requests: one for a file of at most 1 MiB whose size the product tells; none for one that `index` knows; else one
     for the beginning of the file and one for each header that lies apart from the others, none of them a HEAD: 7 for
     an ACS flc. Round trips: two, and one where a file of the same instrument, kind and shape was opened before in this
-    process; each header that lies where the instrument's files have none costs one more.
+    process, or where the product's size tells that it is a full frame of ACS/WFC or WFC3; each header that lies where
+    the instrument's files have none costs one more.
     The ``section`` of an HDU, and its ``data``, are read in one round trip.
 
     Headers that come from `index` are not asked for again, so who reads nothing but headers may see those of a version

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hst_cloud.errors import HSTCloudError, OutsideImageError, TruncatedFileError
 from hst_cloud.fits.layout import HDUExtent, Layout, Scan, completed, scan
 from hst_cloud.fits.pixels import STORED, Image, box_array, box_ranges
-from hst_cloud.fits.predict import SLACK, full_frame
+from hst_cloud.fits.predict import SLACK
 from hst_cloud.science import boxes
 from hst_cloud.science.boxes import Center, Extent, Window
 from hst_cloud.science.chips import Chip, HDULike, chips_of, companion, likely_first, numbers_of, tables_of, title
@@ -153,8 +153,7 @@ def glimpse(key: str, wanted: Wanted, *, size: int | None, like: Layout | None) 
     def there(hdus: Sequence[HDUExtent]) -> bool:
         return any(len(hdus[number].shape) == 2 for number in numbers_of(hdus, wanted.hdu))
 
-    usual = like or full_frame(key, size)
-    also = _likely(usual, wanted) if usual is not None else []
+    also = _likely(like, wanted) if like is not None else []
     return (yield from scan(key, size=size, sibling=like, until=there, also=also))
 
 

@@ -16,6 +16,7 @@ from hst_cloud.archive.inputs import as_product
 from hst_cloud.archive.places import placed
 from hst_cloud.errors import FormatError, HSTCloudError, ObjectChangedError, QueryError, TruncatedFileError
 from hst_cloud.fits.compressed import inflated
+from hst_cloud.fits.frames import expected
 from hst_cloud.fits.header_blocks import HDULike, HDUName, as_hdu
 from hst_cloud.fits.index import Index, IndexLike, as_index
 from hst_cloud.fits.layout import Layout, Scan
@@ -140,11 +141,11 @@ def _wanted(hdus: HDULike | Sequence[HDULike] | None) -> list[HDUName] | None:
 
 
 def _walked(store: Store, product: Product, index: Index | None, in_flight: int) -> Scan:
-    seen, place = siblings(), store.address("")
-    sibling = seen.find(product.key, product.size, place=place)
+    place = store.address("")
+    sibling = expected(product.key, product.size, place=place)
     plan = walk_or_all(product.key, size=product.size, sibling=sibling, link=as_link(), in_flight=in_flight)
     found = run_one(store, product.key, plan)
-    seen.note(found.layout, place=place)
+    siblings().note(found.layout, place=place)
     with keeping(index, store) as keep:
         keep(found)
     return found
