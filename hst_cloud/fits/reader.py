@@ -34,6 +34,7 @@ from hst_cloud.errors import (
     ObjectNotFoundError,
 )
 from hst_cloud.fits import compressed
+from hst_cloud.fits.images import image_hdu
 from hst_cloud.fits.index import Index, IndexLike, as_index
 from hst_cloud.fits.layout import Layout, Scan
 from hst_cloud.fits.pixels import Box, box_array, box_ranges
@@ -170,7 +171,9 @@ def parsed(file: io.IOBase, layout: Layout, address: str) -> fits.HDUList:
     """
     try:
         hdul = fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=True)
-        len(hdul)  # has astropy read all headers now, from memory
+        if isinstance(file, RangeFile):
+            _append_images(hdul, file)
+        len(hdul)  # has astropy read all other headers now, from memory
     except HSTCloudError:
         raise
     except REJECTED as error:
@@ -180,6 +183,16 @@ def parsed(file: io.IOBase, layout: Layout, address: str) -> fits.HDUList:
     if isinstance(file, RangeFile):
         file.opening = False
     return hdul
+
+
+def _append_images(hdul: fits.HDUList, file: RangeFile) -> None:
+    """Add the HDUs behind the primary, as far as they are what the walk took them for."""
+    for extent in file.layout.hdus[1:]:
+        image = image_hdu(hdul._file, file.header(extent), extent)  # noqa: SLF001
+        if image is not None:
+            list.append(hdul, image)  # that of an HDUList would read all headers first
+        elif not hdul._read_next_hdu():  # noqa: SLF001
+            break
 
 
 def _forgetting(store: Store, layout: Layout, index: Index | None) -> Callable[[], None] | None:
