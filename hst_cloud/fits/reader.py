@@ -187,10 +187,12 @@ def parsed(file: io.IOBase, layout: Layout, address: str) -> fits.HDUList:
 
 def _append_images(hdul: fits.HDUList, file: RangeFile) -> None:
     """Add the HDUs behind the primary, as far as they are what the walk took them for."""
-    for extent in file.layout.hdus[1:]:
-        image = image_hdu(hdul._file, file.header(extent), extent)  # noqa: SLF001
+    places = file.layout.hdus
+    # astropy has read the primary, and if that has no EXTEND, one more.
+    while (number := list.__len__(hdul)) < len(places):  # len(hdul) would have it read all headers first
+        image = image_hdu(hdul._file, file.header(places[number]), places[number])  # noqa: SLF001
         if image is not None:
-            list.append(hdul, image)  # that of an HDUList would read all headers first
+            list.append(hdul, image)
         elif not hdul._read_next_hdu():  # noqa: SLF001
             break
 

@@ -167,6 +167,7 @@ def walked_meanwhile(
 def _early(
     like: Layout, headers: Sequence[ByteRange], size: int, wanted: Callable[[int, HDUExtent], bool]
 ) -> list[Early]:
+    """Return what can be asked for of the images, beside `headers`, if they lie where they lie in a file like this."""
     early = []
     for number, hdu in enumerate(like.hdus):
         asked = without([hdu.data], headers)

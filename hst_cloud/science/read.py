@@ -108,7 +108,7 @@ def read(
     in all for an ACS flc of 168 MB. No byte is read twice.
     Round trips: one for a file of at most 32 MiB whose size the product tells, and for one that `index` knows; of a
     larger one, too, whose size the product tells, where a file like it was read before or the size is that of a full
-    frame of ACS/WFC or WFC3; two where nobody told the size; else three.
+    frame of ACS/WFC or WFC3. Where nobody told the size, two for a small file or one like another; else three.
     Memory: the file, and for an image that is scaled its stored values until they are.
 
     Examples

@@ -10,7 +10,9 @@ import pytest
 from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import put
 
+import hst_cloud as hst
 from hst_cloud.fits.images import image_hdu
 from hst_cloud.fits.structure import BLOCK, extent, header_stop
 
@@ -95,3 +97,13 @@ def test_any_numbers_are_as_astropy_reads_them(cards, bitpix):
         warnings.simplefilter("ignore")
         ours, theirs = both(header)
         assert ours is None or vars(ours) == vars(theirs)
+
+
+@pytest.mark.parametrize("extend", ["", "EXTEND  =                    T"])
+def test_every_hdu_is_there_once(tmp_path, extend):
+    """astropy reads one more than the primary where that does not say that there are more."""
+    cards = ["SIMPLE  =                    T", f"BITPIX  = {8:20}", f"NAXIS   = {0:20}", extend, "END"]
+    primary = "".join(card.ljust(80) for card in cards if card).encode().ljust(BLOCK)
+    key = put(tmp_path, "jbqf03gjq_flc.fits", primary + (header_of() + bytes(BLOCK)) * 3)
+    with fits.open(tmp_path / key) as local, hst.open("jbqf03gjq_flc.fits", store=tmp_path, index=False) as ours:
+        assert [hdu.fileinfo()["hdrLoc"] for hdu in ours] == [hdu.fileinfo()["hdrLoc"] for hdu in local]
