@@ -114,6 +114,8 @@ HEADERS = Unit(
         Aim("cold", "sockets, headers, 2 round trips", 1.3),
         Aim("sibling seen", "sockets, headers, 1 round trip", 1.3),
     ),
+    note="Cold, ours are told the size of the file, as a list of products has it, which tells that it is a full frame: "
+    "all headers are asked for where they usually lie; to tell s3fs the size saves it no request",
 )
 SECTION = Unit(
     "W2",

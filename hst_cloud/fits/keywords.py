@@ -9,6 +9,7 @@ Sources: FITS Standard 4.0, sec. 4.1 and 4.2; `astropy.io.fits.Card`, whose leni
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -116,16 +117,16 @@ def pick(header: bytes, keywords: Sequence[str], memo: Memo) -> dict[str, Value]
 
     Notes
     -----
-    Requests: none. Time: 2 us a keyword, or 50 us for all of them where the header has cards that need a closer look.
+    Requests: none. Time: 0.5 us a keyword where another header had its keywords in the same places, else 2 us; or 50 us
+    for all of them where the header has cards that need a closer look.
     """
     stop = _end(header)
-    names = _names(header, stop)  # a tenth of the header
-    plain = _are_plain(names)
+    places = _places(_names(header, stop), tuple(keywords))
     found: dict[str, Value | _Unreadable] = {}
     rest: list[str] = []
-    for keyword in keywords:
-        if plain and keyword not in _COMMENTARY and _PLAIN_NAME.fullmatch(keyword):
-            image = _find(header, stop, names, keyword)
+    for keyword, place in zip(keywords, places, strict=True):
+        if place is not None:
+            image = header[place]
             if not image:
                 continue
             name, value = memo[image]
@@ -206,19 +207,30 @@ def _are_plain(names: bytes) -> bool:
     return not shifted.any()
 
 
-def _find(header: bytes, stop: int, names: bytes, keyword: str) -> bytes:
-    """Return the first card of a keyword, with the CONTINUE cards that follow it, or nothing."""
+@functools.lru_cache(256)  # in files that are alike, keywords stand in the same places
+def _places(names: bytes, keywords: tuple[str, ...]) -> tuple[slice | None, ...]:
+    """Return where the first card of each keyword stands, with the CONTINUE cards that follow it.
+
+    The place of one that is not there is empty; that of one that needs a closer look is None.
+    """
+    plain = _are_plain(names)
+    return tuple(
+        _place(names, keyword) if plain and keyword not in _COMMENTARY and _PLAIN_NAME.fullmatch(keyword) else None
+        for keyword in keywords
+    )
+
+
+def _place(names: bytes, keyword: str) -> slice:
     wanted = keyword.encode().ljust(8)
     at = names.find(wanted)
     while at >= 0 and at % 8:
         at = names.find(wanted, at + 1)
     if at < 0:
-        return b""
-    start = at // 8 * CARD
-    after = start + CARD
-    while after < stop and header.startswith(_CONTINUE, after):
-        after += CARD
-    return header[start:after]
+        return slice(0, 0)
+    after = at + 8
+    while names.startswith(_CONTINUE, after):
+        after += 8
+    return slice(at // 8 * CARD, after // 8 * CARD)
 
 
 # --- From cards to values --------------------------------------------------------------------------------------------

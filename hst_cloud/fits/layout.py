@@ -145,7 +145,10 @@ def completed(
     Requests: as `hst_cloud.store.ranges.arrange` says, or one for each run of what lies close and one more for each
     further 8 MiB of it; none where all is held.
     """
-    rest = [ByteRange(held.reach(start), stop) for start, stop in ranges]  # empty where all of it is held
+    wanted = list(ranges)
+    if wanted and held.find(min(one.start for one in wanted), max(one.stop for one in wanted)) is not None:
+        return held
+    rest = [ByteRange(held.reach(start), stop) for start, stop in wanted]  # empty where all of it is held
     if link is None:
         asks = [part for run in coalesce(rest) for part in split(run)]
     else:

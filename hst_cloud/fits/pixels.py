@@ -25,7 +25,7 @@ from hst_cloud.fits.structure import STORED, Cards, HDUExtent
 from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
-__all__ = ["STORED", "Box", "Image", "box_array", "box_ranges", "image_of", "scaled"]
+__all__ = ["STORED", "Box", "Image", "box_array", "box_ranges", "card_value", "image_of", "scaled"]
 
 Box: TypeAlias = "Sequence[tuple[int, int]]"
 """Half-open limits along each axis, in the order of numpy: ``((y0, y1), (x0, x1))``; zero-based, not empty."""
@@ -122,8 +122,18 @@ def image_of(header: bytes | memoryview, extent: HDUExtent) -> Image | None:
 
 def _value(cards: Cards, keyword: str, default: Any) -> Any:
     card = cards.card(keyword)
-    if not card:
-        return default
+    value = card_value(card) if card else None
+    return default if value is None else value
+
+
+def card_value(card: bytes) -> Any:
+    """Return the value of a card, as astropy reads it; None where it has none.
+
+    Raises
+    ------
+    FormatError
+        astropy cannot read it.
+    """
     plain = _NUMBER.fullmatch(card, 8)
     if plain:
         return float(plain[1]) if b"." in plain[1] else int(plain[1])
@@ -132,7 +142,7 @@ def _value(cards: Cards, keyword: str, default: Any) -> Any:
     except (VerifyError, ValueError) as error:
         message = f"the card {card.decode('ascii', 'replace').rstrip()!r} has no value that astropy can read"
         raise FormatError(message) from error
-    return default if isinstance(value, fits.card.Undefined) else value
+    return None if isinstance(value, fits.card.Undefined) else value
 
 
 def box_ranges(image: Image, box: Box) -> list[ByteRange]:

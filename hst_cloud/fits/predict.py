@@ -35,7 +35,6 @@ __all__ = [
     "first_block",
     "from_grammar",
     "from_sibling",
-    "full_frame",
     "siblings",
     "windows",
     "without",
@@ -71,27 +70,6 @@ _SMALL_KINDS = frozenset(["asn", "jif", "jit", "jwf", "jwt", "shp", "spt", "sx1"
 _DRIZZLED = frozenset({"drz", "drc"})
 _TAIL_NAMES = frozenset({"D2IMARR", "HDRLET", "HDRTAB", "WCSCORR", "WCSDVARR"})
 _RAMPS = frozenset({("WFC3", "IR"), ("NICMOS", "")})
-
-
-class _Frame(NamedTuple):
-    """Files of one detector's full frame: one or two sets of images of one shape, float but for DQ and SAMP."""
-
-    letter: str
-    suffixes: frozenset[str]
-    shape: tuple[int, int]
-    pixel: int
-    """Bytes of a pixel in all images together."""
-    start: int
-    """Where the pixels of SCI,1 begin, as a rule."""
-
-
-# Starts by public listings: jbqf03gjq_flc has 15 blocks before its pixels and jczgx1ppq_flc 14, icb701osq_flc 16,
-# iczgs3ygq_flt 12.
-_FRAMES = (
-    _Frame("j", frozenset({"flt", "flc"}), (2048, 4096), 20, 15 * BLOCK),  # ACS/WFC
-    _Frame("i", frozenset({"flt", "flc"}), (2051, 4096), 20, 16 * BLOCK),  # WFC3/UVIS
-    _Frame("i", frozenset({"flt"}), (1014, 1014), 16, 12 * BLOCK),  # WFC3/IR
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,30 +237,6 @@ def _kind(key: str) -> tuple[str, str]:
 
 def _filename(key: str) -> str:
     return key.rpartition("/")[2]
-
-
-# --- From the detector ---------------------------------------------------------------------------------------------
-
-
-def full_frame(key: str, size: int | None) -> Layout | None:
-    """Return where the first image of a file usually lies whose name and size tell its detector; else None.
-
-    The layout has two HDUs, PRIMARY and SCI; where they lie is true to within `SLACK` for most files.
-    """
-    letter, suffix = _filename(key)[:1], suffix_of(key)
-    for frame in _FRAMES:
-        least = math.prod(frame.shape) * frame.pixel
-        # Headers, tables of distortion and headerlets take 0.2 to 1.2 MB in public listings.
-        if letter == frame.letter and suffix in frame.suffixes and size is not None and 0 < size - least < 2 * SMALL:
-            middle = frame.start // BLOCK // 2 * BLOCK
-            data = ByteRange(frame.start, frame.start + 4 * math.prod(frame.shape))
-            empty = ByteRange(middle, middle)
-            primary = HDUExtent(name="PRIMARY", ver=1, header=ByteRange(0, middle), data=empty, bitpix=8)
-            science = HDUExtent(
-                name="SCI", ver=1, header=ByteRange(middle, frame.start), data=data, bitpix=-32, shape=frame.shape
-            )
-            return Layout(key=key, size=size, etag=None, hdus=(primary, science))
-    return None
 
 
 # --- From the grammar ------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from hst_cloud.errors import ObjectChangedError, ObjectNotFoundError, TruncatedFileError
 from hst_cloud.fits.guards import check_data, has_heap
-from hst_cloud.fits.layout import FIRST, Scan
+from hst_cloud.fits.layout import FIRST, HDUExtent, Scan
 from hst_cloud.fits.pixels import Image, image_of
 from hst_cloud.store.objects import Store
 from hst_cloud.store.ranges import fetch
@@ -119,11 +119,16 @@ class RangeFile(io.RawIOBase):
         assert view is not None
         return bytes(view)
 
+    def header(self, extent: HDUExtent) -> bytes:
+        """Return the header of an HDU, which the walk left in memory."""
+        view = self._held.find(*extent.header)
+        assert view is not None
+        return bytes(view)
+
     def image(self, start: int) -> Image | None:
         """Return how the image is stored whose header begins at `start`; None if that is none, or has blank pixels."""
         extent = next((hdu for hdu in self.layout.hdus if hdu.header.start == start), None)
-        header = None if extent is None else self._held.find(*extent.header)
-        found = None if extent is None or header is None else image_of(header, extent)
+        found = None if extent is None else image_of(self.header(extent), extent)
         return found if found is not None and found.value is None and found.blank is None else None
 
     @contextmanager

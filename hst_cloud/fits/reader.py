@@ -39,6 +39,7 @@ from hst_cloud.errors import (
 )
 from hst_cloud.fits import compressed
 from hst_cloud.fits.guards import REJECTED
+from hst_cloud.fits.images import image_hdu
 from hst_cloud.fits.index import Index, IndexLike, as_index
 from hst_cloud.fits.layout import Layout, Scan
 from hst_cloud.fits.pixels import Box, box_array, box_ranges
@@ -123,7 +124,8 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     Requests: one for a file of at most 1 MiB whose size the product tells; none for one that `index` knows; else one
     for the beginning of the file and one for each header that lies apart from the others, none of them a HEAD: 7 for
     an ACS flc. Round trips: two, and one where a file of the same instrument, kind and shape was opened before in this
-    process; each header that lies where the instrument's files have none costs one more.
+    process, or where the product's size tells that it is a full frame of ACS/WFC or WFC3; each header that lies where
+    the instrument's files have none costs one more.
     The ``section`` of an HDU, and its ``data``, are read in one round trip.
 
     Headers that come from `index` are not asked for again, so who reads nothing but headers may see those of a version
@@ -198,7 +200,9 @@ def parsed(file: io.IOBase, layout: Layout, address: str) -> fits.HDUList:
     """
     try:
         hdul = fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=True)
-        everything = list(hdul)  # has astropy read all headers now, from memory
+        if isinstance(file, RangeFile):
+            _append_images(hdul, file)
+        everything = list(hdul)  # has astropy read all other headers now, from memory
     except HSTCloudError:
         raise
     except REJECTED as error:
@@ -228,6 +232,18 @@ def _check_walk(hdul: Sequence[Any], layout: Layout, address: str) -> None:
         if same is None:
             message = f"{address} is no FITS file that can be read: the header of its HDU {number} has damaged cards"
             raise FormatError(message, key=layout.key)
+
+
+def _append_images(hdul: fits.HDUList, file: RangeFile) -> None:
+    """Add the HDUs behind the primary, as far as they are what the walk took them for."""
+    places = file.layout.hdus
+    # astropy has read the primary, and if that has no EXTEND, one more.
+    while (number := list.__len__(hdul)) < len(places):  # len(hdul) would have it read all headers first
+        image = image_hdu(hdul._file, file.header(places[number]), places[number])  # noqa: SLF001
+        if image is not None:
+            list.append(hdul, image)
+        elif not hdul._read_next_hdu():  # noqa: SLF001
+            break
 
 
 def _forgetting(store: Store, layout: Layout, index: Index | None) -> Callable[[], None] | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator
 from typing import TypeAlias, TypeVar
 
 from hst_cloud.errors import HSTCloudError, ObjectChangedError, ObjectNotFoundError
+from hst_cloud.fits.frames import expected
 from hst_cloud.fits.index import Index
 from hst_cloud.fits.layout import Scan, scan
 from hst_cloud.fits.predict import SMALL, first_block, siblings
@@ -66,10 +67,10 @@ def walk(store: Store, key: str, *, size: int | None = None, first: int | None =
     key, size, first
         As for `hst_cloud.fits.layout.scan`.
     """
-    seen, place = siblings(), store.address("")
-    sibling = seen.find(key, size, place=place) if first is None else None
+    place = store.address("")
+    sibling = expected(key, size, place=place) if first is None else None
     found = yield from scan(key, size=size, sibling=sibling, first=first)
-    seen.note(found.layout, place=place)
+    siblings().note(found.layout, place=place)
     return found
 
 

@@ -163,6 +163,10 @@ class Cards:
         match = _TEXT.match(self.field(keyword))
         return match[1].decode("ascii", "replace").replace("''", "'").strip() if match else ""
 
+    def repeated(self, keyword: str) -> bool:
+        """Tell whether a keyword may be there more than once; False where it is not."""
+        return self._names.count(keyword.encode().ljust(_NAME)) > 1
+
     def _find(self, keyword: str) -> int:
         wanted = keyword.encode().ljust(_NAME)
         at = self._names.find(wanted)

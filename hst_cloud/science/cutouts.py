@@ -15,11 +15,11 @@ from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty
 from hst_cloud.archive.inputs import ProductsLike, as_product, as_products
 from hst_cloud.archive.places import placed
 from hst_cloud.errors import HSTCloudError, HSTCloudWarning
+from hst_cloud.fits.frames import expected
 from hst_cloud.fits.header_blocks import kind_of
 from hst_cloud.fits.index import IndexLike, as_index
 from hst_cloud.fits.keywords import Memo
 from hst_cloud.fits.layout import Layout, Scan
-from hst_cloud.fits.predict import siblings
 from hst_cloud.fits.recall import Anew, read_one
 from hst_cloud.science import boxes
 from hst_cloud.science.boxes import Center
@@ -326,7 +326,7 @@ def _glimpses(store: Store, wanted: Wanted) -> Anew | None:
 
     def walk(product: Product) -> Plan[ByteRange, Piece, Scan]:
         kind = kind_of(product.key)
-        like = seen.get(kind) or siblings().find(product.key, product.size, place=store.address(""))
+        like = seen.get(kind) or expected(product.key, product.size, place=store.address(""))
         found = yield from glimpse(product.key, wanted, size=product.size, like=like)
         seen[kind] = found.layout
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from hst_cloud.errors import HSTCloudError, OutsideImageError, TruncatedFileError
 from hst_cloud.fits.layout import HDUExtent, Layout, Scan, completed, scan
 from hst_cloud.fits.pixels import STORED, Image, box_array, box_ranges
-from hst_cloud.fits.predict import SLACK, full_frame
+from hst_cloud.fits.predict import SLACK
 from hst_cloud.science import boxes
 from hst_cloud.science.boxes import Center, Extent, Window
 from hst_cloud.science.chips import Chip, HDULike, chips_of, companion, likely_first, numbers_of, tables_of, title
@@ -181,29 +182,37 @@ def glimpse(key: str, wanted: Wanted, *, size: int | None, like: Layout | None) 
     def there(hdus: Sequence[HDUExtent]) -> bool:
         return any(len(hdus[number].shape) == 2 for number in numbers_of(hdus, wanted.hdu))
 
-    usual = like or full_frame(key, size)
-    also = _likely(usual, wanted) if usual is not None else []
+    also = _likely(like, wanted) if like is not None else ()
     return (yield from scan(key, size=size, sibling=like, until=there, also=also))
 
 
-def _likely(like: Layout, wanted: Wanted) -> list[ByteRange]:
+def _likely(like: Layout, wanted: Wanted) -> Sequence[ByteRange]:
     """Return the pixels that are wanted, if they lie where they lie in a file like this one."""
     extent = next((e for e in (like.hdus[n] for n in numbers_of(like.hdus, wanted.hdu)) if len(e.shape) == 2), None)
     if extent is None or extent.bitpix not in STORED:
-        return []
-    image = Image(extent=extent, shape=extent.shape, bitpix=extent.bitpix)
-    rows: list[ByteRange] = []
+        return ()
+    insides = []
     for center in wanted.centers:
         assert not isinstance(center, SkyCoord)
         window = Window.around(center, boxes.pixels(wanted.size, None), (extent.shape[0], extent.shape[1]))
-        rows += box_ranges(image, window.inside)  # empty where they share no pixel
-    asks = arrange(rows, link=wanted.link, files=wanted.files)
+        insides.append(window.inside)
+    return _guessed(extent, tuple(insides), wanted.link, wanted.files)
+
+
+@functools.lru_cache(64)  # many files are alike
+def _guessed(
+    extent: HDUExtent, insides: tuple[tuple[tuple[int, int], tuple[int, int]], ...], link: Link, files: int
+) -> tuple[ByteRange, ...]:
+    """Return what to ask for of the pixels of some boxes, if the image lies about there."""
+    image = Image(extent=extent, shape=extent.shape, bitpix=extent.bitpix)
+    rows = [row for inside in insides for row in box_ranges(image, inside)]  # empty where they share no pixel
+    asks = arrange(rows, link=link, files=files)
     spans = coalesce(asks, gap=0)
     if len(spans) != 1:
-        return asks
+        return tuple(asks)
     # A header may be longer or shorter by some cards: then all pixels lie somewhat farther on, or before.
     ((start, stop),) = spans
-    return arrange([ByteRange(max(0, start - SLACK), stop + SLACK)], link=wanted.link, files=wanted.files)
+    return tuple(arrange([ByteRange(max(0, start - SLACK), stop + SLACK)], link=link, files=files))
 
 
 def fetched(

@@ -24,11 +24,11 @@ from hst_cloud.archive.inputs import ProductsLike, as_products
 from hst_cloud.archive.places import placed
 from hst_cloud.archive.session import Watcher
 from hst_cloud.errors import FormatError, HSTCloudError, HSTCloudWarning, QueryError
+from hst_cloud.fits.frames import expected
 from hst_cloud.fits.header_blocks import HDULike, HDUName, Kin, as_hdu, blocks_in, header_blocks, kind_of
 from hst_cloud.fits.index import Index, IndexLike, as_index
 from hst_cloud.fits.keywords import Memo, Value, every, normalized, pick
 from hst_cloud.fits.layout import Scan
-from hst_cloud.fits.predict import siblings
 from hst_cloud.fits.recall import look
 from hst_cloud.science.many import in_turn
 from hst_cloud.store.adapters import StoreLike, as_store
@@ -285,7 +285,7 @@ def _values(
     if blocks is None:
         sibling = None
         if kind_of(key) not in kin and not all(hdu.primary for hdu in wanted):
-            sibling = siblings().find(key, product.size, place=store.address(""))
+            sibling = expected(key, product.size, place=store.address(""))
         blocks = yield from header_blocks(key, wanted, kin, sibling)
     try:
         return take(blocks)

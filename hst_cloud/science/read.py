@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import math
 from collections.abc import Sequence
@@ -14,8 +15,16 @@ from numpy.typing import NDArray
 
 from hst_cloud.archive.inputs import as_product
 from hst_cloud.archive.places import placed
-from hst_cloud.errors import FormatError, HSTCloudError, ObjectChangedError, QueryError, TruncatedFileError
+from hst_cloud.errors import (
+    FormatError,
+    HSTCloudError,
+    ObjectChangedError,
+    QueryError,
+    StoreUnavailableError,
+    TruncatedFileError,
+)
 from hst_cloud.fits.compressed import inflated
+from hst_cloud.fits.frames import expected
 from hst_cloud.fits.guards import REJECTED, check_data, has_heap
 from hst_cloud.fits.header_blocks import HDULike, HDUName, as_hdu
 from hst_cloud.fits.index import Index, IndexLike, as_index
@@ -27,11 +36,11 @@ from hst_cloud.fits.reader import parsed
 from hst_cloud.fits.recall import keeping, look
 from hst_cloud.fits.structure import HDUExtent
 from hst_cloud.fits.verify import verified
-from hst_cloud.fits.whole import receive, walk_or_all
+from hst_cloud.fits.whole import NOTHING, WHOLE, Coming, Early, receive, walk_or_all, walked_meanwhile
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.drive import run_one
 from hst_cloud.store.link import as_link
-from hst_cloud.store.objects import Store
+from hst_cloud.store.objects import Concurrent, Store
 from hst_cloud.store.policy import S3
 from hst_cloud.values import ByteRange, Product, ProductLike
 
@@ -105,8 +114,9 @@ def read(
     Requests: one for a file of at most 1 MiB whose size the product tells; as many as fill the link for one of at most
     32 MiB; else those that `~hst_cloud.open` needs for the headers, and some for each HDU, none of more than 8 MiB: 37
     in all for an ACS flc of 168 MB. No byte is read twice.
-    Round trips: one for a file of at most 32 MiB whose size the product tells, and for one that `index` knows; two
-    where nobody told the size, or where a file like it was read before; else three.
+    Round trips: one for a file of at most 32 MiB whose size the product tells, and for one that `index` knows; of a
+    larger one, too, whose size the product tells, where a file like it was read before or the size is that of a full
+    frame of ACS/WFC or WFC3. Where nobody told the size, two for a small file or one like another; else three.
     Memory: the file, and for an image that is scaled its stored values until they are.
 
     Examples
@@ -134,10 +144,33 @@ def read(
             if _is_current(where, found.layout):
                 raise
         kept.forget(where, known.key)
-    found = _walked(where, known, kept, in_flight)
+    like = expected(known.key, known.size, place=where.address(""))
     if verify:
-        return _verified(where, found, wanted, in_flight)
-    return _read(where, found, wanted, in_flight, stacklevel=3)
+        return _verified(where, _walked(where, known, like, kept, in_flight), wanted, in_flight)
+    return _anew(where, known, like, kept, wanted, in_flight=in_flight)
+
+
+def _anew(
+    where: Store,
+    known: Product,
+    like: Layout | None,
+    kept: Index | None,
+    wanted: Sequence[HDUName] | None,
+    *,
+    in_flight: int,
+) -> fits.HDUList:
+    """Read a file that nobody knows: where its size tells what it is like, its data along with its headers."""
+    if like is not None and known.size is not None and known.size > WHOLE:
+        asked = functools.partial(_is_wanted, wanted)
+        walking = walked_meanwhile(where, known.key, size=known.size, like=like, wanted=asked, in_flight=in_flight)
+        try:
+            with walking as (fresh, coming):
+                return _read(where, _noted(where, fresh, kept), wanted, in_flight, stacklevel=4, coming=coming)
+        except StoreUnavailableError:
+            # Not every store can read behind the end of an object, where a size that is not true may have led.
+            if isinstance(where, Concurrent):
+                raise
+    return _read(where, _walked(where, known, like, kept, in_flight), wanted, in_flight, stacklevel=4)
 
 
 def _verified(store: Store, found: Scan, wanted: Sequence[HDUName] | None, in_flight: int) -> fits.HDUList:
@@ -159,15 +192,21 @@ def _wanted(hdus: HDULike | Sequence[HDULike] | None) -> list[HDUName] | None:
     return [as_hdu(hdu) for hdu in hdus]
 
 
-def _walked(store: Store, product: Product, index: Index | None, in_flight: int) -> Scan:
-    seen, place = siblings(), store.address("")
-    sibling = seen.find(product.key, product.size, place=place)
-    plan = walk_or_all(product.key, size=product.size, sibling=sibling, link=as_link(), in_flight=in_flight)
-    found = run_one(store, product.key, plan)
-    seen.note(found.layout, place=place)
+def _walked(store: Store, product: Product, like: Layout | None, index: Index | None, in_flight: int) -> Scan:
+    plan = walk_or_all(product.key, size=product.size, sibling=like, link=as_link(), in_flight=in_flight)
+    return _noted(store, run_one(store, product.key, plan), index)
+
+
+def _noted(store: Store, found: Scan, index: Index | None) -> Scan:
+    siblings().note(found.layout, place=store.address(""))
     with keeping(index, store) as keep:
         keep(found)
     return found
+
+
+def _is_wanted(wanted: Sequence[HDUName] | None, number: int, hdu: HDUExtent) -> bool:
+    """Tell whether the data of an HDU are wanted."""
+    return wanted is None or number == 0 or any(one.means(number, hdu) for one in wanted)
 
 
 def _is_current(store: Store, layout: Layout) -> bool:
@@ -187,6 +226,7 @@ def _read(
     *,
     stacklevel: int,
     proven: bool = True,
+    coming: Coming = NOTHING,
 ) -> fits.HDUList:
     """Read the data that are wanted of one version; headers that nobody has `proven` to be of it are so by the data."""
     address = store.address(found.layout.key)
@@ -194,20 +234,16 @@ def _read(
     if data is not None:
         chosen = _chosen(parsed(io.BytesIO(data.data), data.layout, address), wanted, found.layout)
         return fits.HDUList([_loaded(hdu, None, address, found.layout) for hdu in chosen])
-    extents = [
-        hdu
-        for number, hdu in enumerate(found.layout.hdus)
-        if hdu.data.size and (wanted is None or number == 0 or any(one.means(number, hdu) for one in wanted))
-    ]
+    extents = [hdu for number, hdu in enumerate(found.layout.hdus) if hdu.data.size and _is_wanted(wanted, number, hdu)]
     beyond = max((hdu.data.stop for hdu in extents), default=0)
     if beyond > found.layout.size:  # before memory is taken for what is not there
         raise _truncated(address, beyond, found.layout)
-    buffers = [_buffer(found, hdu) for hdu in extents]
+    buffers = [_buffer(found, hdu, coming[0]) for hdu in extents]
     if not proven and all(found.segments.find(*buffer.wanted) for buffer in buffers):
         store.read(found.layout.key, [ByteRange(0, 1)], etag=found.layout.etag)
     hdul: fits.HDUList | None = None
     places = [(buffer.wanted, buffer.place) for buffer in buffers]
-    with contextlib.closing(receive(store, found, places, in_flight=in_flight)) as complete:
+    with contextlib.closing(receive(store, found, places, in_flight=in_flight, coming=coming)) as complete:
         for number in complete:
             # What one core can do while others are busy with the rest of the file.
             if hdul is None:
@@ -251,7 +287,7 @@ class _Buffer(NamedTuple):
             np.copyto(values, values.view(self.image.stored))
 
 
-def _buffer(found: Scan, extent: HDUExtent) -> _Buffer:
+def _buffer(found: Scan, extent: HDUExtent, early: Sequence[Early]) -> _Buffer:
     header = found.segments.find(*extent.header)
     assert header is not None
     try:
@@ -259,12 +295,23 @@ def _buffer(found: Scan, extent: HDUExtent) -> _Buffer:
     except FormatError:  # astropy may know better
         image = None
     if image is not None and math.prod(image.shape) * image.stored.itemsize == extent.data.size:
-        array: NDArray[Any] = np.empty(image.shape, image.stored.newbyteorder("="))
-        return _Buffer(extent, extent.data, array.reshape(-1).view(np.uint8), array, image)
+        place = _memory(extent.data, early)
+        array = place.view(image.stored.newbyteorder("=")).reshape(image.shape)
+        return _Buffer(extent, extent.data, place, array, image)
     # astropy looks at the fill of the last block, too, which not every file has.
     wanted = ByteRange(extent.data.start, min(extent.stop, found.layout.size))
-    data = np.zeros(extent.stop - extent.data.start, np.uint8)
+    data = _memory(ByteRange(extent.data.start, extent.stop), early)
+    data[wanted.size :] = 0
     return _Buffer(extent, wanted, data[: wanted.size], data, None)
+
+
+def _memory(where: ByteRange, early: Sequence[Early]) -> NDArray[np.uint8]:
+    """Return memory for some bytes: that which they are under way to, or else fresh."""
+    for one in early:
+        memory = one.data(where)
+        if memory is not None:
+            return memory
+    return np.empty(where.size, np.uint8)
 
 
 def _truncated(address: str, beyond: int, layout: Layout) -> TruncatedFileError:

@@ -235,7 +235,7 @@ def fill(
     etag: str | None,
     link: Link | None = None,
     in_flight: int = S3.in_flight,
-) -> Generator[tuple[int, int]]:
+) -> Generator[tuple[int, Piece]]:
     """Read ranges of one version of an object into buffers of their sizes, with all connections at work.
 
     Parameters
@@ -252,8 +252,8 @@ def fill(
     ------
     position : int
         Which of `wanted` has come, while others are under way.
-    size : int
-        Bytes that came: fewer than wanted where the object ends earlier.
+    piece : Piece
+        What came: a view of its buffer, shorter than that where the object ends earlier. Of nothing, nothing is known.
 
     Raises
     ------
@@ -272,7 +272,7 @@ def fill(
     part = max(1, -(-size // (count if turns == 1 else turns * STREAMS)))
     asks = [split(where, part=_near(where.size, part)) if where.size > 0 else [] for where, _ in wanted]
     some = [position for position, parts in enumerate(asks) if parts]
-    yield from ((position, 0) for position, parts in enumerate(asks) if not parts)
+    yield from ((position, Piece(b"", 0, None)) for position, parts in enumerate(asks) if not parts)
     # Of what a thread reads, a batch is a batch of the store's own; what the loop reads is all sent at once anyway.
     batches = [[position] for position in some] if isinstance(store, Concurrent) else [some] * bool(some)
     jobs = [
@@ -292,7 +292,9 @@ def fill(
             first.append(result[0])
             came = iter(result)
             for position in batches[at]:
-                yield position, sum(len(next(came).data) for _ in asks[position])
+                size = sum(len(next(came).data) for _ in asks[position])
+                data = wanted[position][1][:size].toreadonly()
+                yield position, result[0]._replace(data=data)  # type: ignore[arg-type]  # a view serves
     one_version(key, first, store.address(key))
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sparse_files import Sparse
+from sparse_files import Sparse, lengthened
 from support import RecordingStore, put
 
 from hst_cloud.fits import whole
 from hst_cloud.fits.layout import Layout, Scan
-from hst_cloud.fits.whole import receive, walk_or_all
+from hst_cloud.fits.whole import receive, walk_or_all, walked_meanwhile
 from hst_cloud.store.adapters import FolderStore, as_store
 from hst_cloud.store.link import FAR_AWAY, IN_REGION
 from hst_cloud.store.objects import Piece
@@ -130,3 +130,49 @@ def test_files_of_a_folder_are_read_in_one_batch(tmp_path):
     places = [(ByteRange(a, a + 10), np.zeros(10, np.uint8)) for a in (5, 500)]
     assert list(receive(store, found, places, in_flight=64)) == [0, 1]
     assert places[1][1].tobytes() == CONTENT[500:510]
+
+
+# --- Received while it is walked -------------------------------------------------------------------------------------
+
+
+def stored(folder, content, shape):
+    """Write a file of this shape whose pixels are noise; return its key, bytes and layout."""
+    file = Sparse(content, shape)
+    noise = bytearray(np.random.default_rng(len(content)).bytes(file.size))
+    for at, data in file.parts:
+        noise[at : at + len(data)] = data
+    key = put(folder, "jbqf03gjq_flc.fits", bytes(noise))
+    return key, bytes(noise), Layout(key=key, size=file.size, etag=None, hdus=tuple(file.hdus))
+
+
+@pytest.mark.parametrize("sockets", [False, True])
+@pytest.mark.parametrize("shapes", [((500, 700), (500, 700)), ((500, 700), (450, 700)), ((450, 700), (500, 700))])
+@pytest.mark.parametrize("cards", [(0, 0), (0, 20), (20, 0), (0, 60), (300, 0)])
+@pytest.mark.parametrize("names", [{"SCI", "ERR", "DQ"}, {"SCI"}])
+def test_images_are_received_before_it_is_proven_where_they_lie(content, tmp_path, *, sockets, shapes, cards, names):
+    """Whatever a file like it told: every image is complete, in one round trip if it is like it, no byte read twice."""
+    like = Sparse(lengthened(content, cards[0]), shapes[0])
+    guess = Layout(key=KEY, size=like.size, etag=None, hdus=tuple(like.hdus))
+    key, noise, layout = stored(tmp_path, lengthened(content, cards[1]), shapes[1])
+    with LocalArchive(tmp_path) as archive:
+        store = as_store(archive.endpoint) if sockets else RecordingStore(tmp_path)
+        walking = walked_meanwhile(
+            store, key, size=layout.size, like=guess, wanted=lambda _, hdu: hdu.name in names, in_flight=16
+        )
+        with walking as (found, coming):
+            assert found.layout.hdus == layout.hdus
+            where = [hdu.data for hdu in layout.hdus if hdu.name in names]
+            early = [[one.data(at) for one in coming[0] if one.data(at) is not None] for at in where]
+            alike = shapes[0] == shapes[1] and abs(cards[0] - cards[1]) <= 20
+            assert any(early) or not alike
+            places = [at[0] if at else np.zeros(w.size, np.uint8) for at, w in zip(early, where, strict=True)]
+            told = []
+            wanted = list(zip(where, places, strict=True))
+            for number in receive(store, found, wanted, in_flight=16, coming=coming):
+                told.append(number)
+                assert places[number].tobytes() == noise[slice(*where[number])]
+        assert sorted(told) == list(range(len(where)))
+        if not sockets:
+            asked = sorted(r for batch in store.batches for r in batch)
+            assert not alike or len(store.batches) == 1
+            assert not alike or all(a.stop <= b.start for a, b in itertools.pairwise(asked))

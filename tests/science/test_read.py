@@ -27,6 +27,7 @@ from hst_cloud.errors import (
     TruncatedFileError,
 )
 from hst_cloud.fits.index import Index
+from hst_cloud.fits.predict import siblings
 from hst_cloud.store.adapters import FolderStore
 from hst_cloud.testing import LocalArchive
 from hst_cloud.testing.demo.imaging import acs_wfc_flc
@@ -186,6 +187,21 @@ def test_an_flc_of_168_megabytes(full_size):
             assert sum(min(r.stop, size) - r.start for r in asked) <= size
             assert len(ours) == 20
             assert ours["SCI", 2].data.shape == (2048, 4096)
+
+
+def test_an_flc_of_known_size_is_one_round_trip(full_size):
+    """Its size tells that it is a full frame: its images are asked for with its headers; some HDUs alone, too."""
+    path = next(full_size.rglob(NAME))
+    product = hst.Product(filename=NAME, key=path.relative_to(full_size).as_posix(), size=path.stat().st_size)
+    for wanted, most in ((None, product.size), (["SCI,1", "DQ,1"], 51_500_000)):
+        siblings.cache_clear()
+        store = RecordingStore(full_size)
+        ours = hst.read(product, hdus=wanted, store=store, index=False)
+        (asked,) = store.batches
+        assert len(asked) <= 37
+        assert overlapping(asked) == []
+        assert sum(r.size for r in asked) <= most
+        assert ours["DQ", 1].data.shape == (2048, 4096)
 
 
 def test_an_flc_over_sockets(full_size):

@@ -219,7 +219,10 @@ def test_fill_receives_where_it_is_told(made):
     ranges = [ByteRange(10, 2_000_010), ByteRange(7, 7), ByteRange(2_000_000, 4_000_000)]
     wanted = [(r, memoryview(b)) for r, b in zip(ranges, buffers, strict=True)]
     came = dict(fill(store, "object", wanted, etag=None))
-    assert came == {0: 2_000_000, 1: 0, 2: len(CONTENT) - 2_000_000}
+    sizes = {position: len(piece.data) for position, piece in came.items()}
+    assert sizes == {0: 2_000_000, 1: 0, 2: len(CONTENT) - 2_000_000}
+    assert came[0].data == buffers[0]
+    assert {(came[n].size, came[n].etag) for n in (0, 2)} == {(len(CONTENT), came[0].etag)}
     assert buffers[0] == CONTENT[10:2_000_010]
     assert buffers[2][: len(CONTENT) - 2_000_000] == CONTENT[2_000_000:]
     assert list(fill(store, "object", [], etag=None)) == []
