@@ -22,6 +22,7 @@ from types import ModuleType
 from hst_cloud import errors
 from hst_cloud.archive.mast import products, search
 from hst_cloud.archive.resolve import resolve
+from hst_cloud.batch.mapping import map  # noqa: A004  # read as hst_cloud.map
 from hst_cloud.cost.budgets import budget
 from hst_cloud.cost.reports import report
 from hst_cloud.cost.whereabouts import where
@@ -50,6 +51,7 @@ __all__ = [
     "errors",
     "estimate",
     "headers",
+    "map",
     "open",
     "products",
     "read",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from astropy.table import Row
 
-__all__ = ["ByteRange", "Product", "ProductLike", "Progress", "Status"]
+__all__ = ["ByteRange", "Outcome", "Product", "ProductLike", "Progress", "Status"]
+
+T = TypeVar("T")
 
 Status: TypeAlias = Literal["in_cloud", "missing", "exclusive", "not_mirrored", "unverified"]
 """What is known of a product's place in the bucket.
@@ -71,6 +73,41 @@ class Progress:
     """Bytes that are there, of those that the call brings; None where it does not count them."""
     size: int | None = None
     """Bytes that the call brings altogether, as far as is known; None where it does not count them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Generic[T]):
+    """What became of one product that a function was called with: its value, or why there is none."""
+
+    product: Product
+    """Which product."""
+    value: T | None = None
+    """What the function returned; None where it failed."""
+    error: Exception | None = None
+    """What it raised; None where it did not."""
+    seconds: float = 0.0
+    """Seconds that it took."""
+    requests: int = 0
+    """Requests that it sent, retries included."""
+    bytes: int = 0
+    """Bytes that it received, those of failed tries included."""
+    usd: float = 0.0
+    """Dollars that these cost the reader at most."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the function returned."""
+        return self.error is None
+
+    @property
+    def reason(self) -> str:
+        """Why there is no value, for a person; empty where there is one."""
+        return "" if self.error is None else f"{type(self.error).__name__}: {self.error}"
+
+    def __repr__(self) -> str:
+        name = self.product.filename or self.product.key or self.product.uri
+        told = type(self.value).__name__ if self.ok else self.reason.partition("\n")[0]
+        return f"Outcome({name!r}, {told}, {self.seconds:.3g} s, {self.requests} requests, {self.bytes / 1e6:.3g} MB)"
 
 
 ProductLike: TypeAlias = "Product | Row | str"
