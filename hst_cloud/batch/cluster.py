@@ -164,9 +164,7 @@ def _work(task: _Task) -> list[tuple[int, bytes]]:
     """
     places = {id(product): at for at, product in enumerate(task.products)}
     with served_from(task.root), Budget(task.limits):
-        outcomes = in_threads(
-            task.call, task.products, workers=task.workers, off=lambda: task.token in _called_off()
-        )
+        outcomes = in_threads(task.call, task.products, workers=task.workers, off=lambda: task.token in _called_off())
         with contextlib.closing(outcomes):
             return [(places[id(outcome.product)], _packed(outcome)) for outcome in outcomes]
 

@@ -13,7 +13,6 @@ from batching import NAMES, total
 import hst_cloud as hst
 from hst_cloud.errors import BudgetExceededError, QueryError
 
-
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -30,7 +29,7 @@ def test_workers_open_files_at_the_clients_archive(archive, client):
 def test_failures_and_what_cannot_travel_are_outcomes(archive, client):
     """Each with its reason, and the others as they are."""
 
-    class Foreign(Exception):
+    class ForeignError(Exception):
         def __init__(self, one, two):
             super().__init__(f"{one} and {two}")
 
@@ -39,14 +38,14 @@ def test_failures_and_what_cannot_travel_are_outcomes(archive, client):
             case 0:
                 return hst.open(product)
             case 1:
-                raise Foreign(1, 2)
+                raise ForeignError(1, 2)
         return total(product)
 
     outcomes = list(hst.map(mixed, [*NAMES[:3], "jbqf03gzq_flt.fits"], dask_client=client))
     reasons = sorted(o.reason for o in outcomes)
     assert [o.value for o in outcomes if o.ok] == [1200.0]
     assert reasons[1].startswith("ObjectNotFoundError: ")
-    assert reasons[2].startswith("TypeError: Foreign: 1 and 2 cannot be handed to another process")
+    assert reasons[2].startswith("TypeError: ForeignError: 1 and 2 cannot be handed to another process")
     assert reasons[3].startswith("TypeError: the value cannot be handed to another process")
 
 

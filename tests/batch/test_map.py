@@ -19,7 +19,6 @@ import hst_cloud as hst
 from hst_cloud.errors import BudgetExceededError, FormatError, LocalDiskError, ObjectNotFoundError, QueryError
 
 
-
 def of_map_left():
     """Return the names of threads of `map` that are still there."""
     return [each.name for each in threading.enumerate() if each.name.startswith("hst_cloud map")]
@@ -72,7 +71,7 @@ def test_arguments_that_make_no_sense_are_refused_at_once():
     """Before anything is called."""
     with pytest.raises(QueryError, match="workers must be at least 1, found 0"):
         hst.map(total, NAMES, workers=0)
-    with pytest.raises(QueryError, match="expected|must be 'outcome' or 'raise', found 'skip'"):
+    with pytest.raises(QueryError, match="must be 'outcome' or 'raise', found 'skip'"):
         hst.map(total, NAMES, on_error="skip")
 
 
@@ -175,7 +174,7 @@ def test_a_version_that_was_replaced_is_done_again(archive, tmp_path):
     manifest = tmp_path / "run.jsonl"
     assert len(list(hst.map(total, rows, manifest=manifest))) == 2
     rows["etag"][1] = "0123"
-    again = list(hst.map(lambda product: None, rows, manifest=tmp_path / "other.jsonl"))
+    again = list(hst.map(lambda _: None, rows, manifest=tmp_path / "other.jsonl"))
     assert len(again) == 2
     assert [o.product.filename for o in hst.map(total, rows, manifest=manifest)] == [NAMES[1]]
 
@@ -193,10 +192,10 @@ def test_an_outcome_is_noted_when_it_was_taken(archive, tmp_path):
 def test_values_that_json_has_not_are_left_out(archive, tmp_path):
     """Numbers of numpy's are numbers; an array is for the caller to keep."""
     manifest = tmp_path / "run.jsonl"
-    list(hst.map(lambda product: np.float32(1.5), NAMES[:1], manifest=manifest))
+    list(hst.map(lambda _: np.float32(1.5), NAMES[:1], manifest=manifest))
     assert lines(manifest)[0]["value"] == 1.5
     other = tmp_path / "other.jsonl"
-    list(hst.map(lambda product: np.zeros(3), NAMES[:1], manifest=other))
+    list(hst.map(lambda _: np.zeros(3), NAMES[:1], manifest=other))
     assert "value" not in lines(other)[0]
     assert lines(other)[0]["status"] == "done"
 
