@@ -22,6 +22,7 @@ from types import ModuleType
 from hst_cloud import errors
 from hst_cloud.archive.mast import products, search
 from hst_cloud.archive.resolve import resolve
+from hst_cloud.batch.arrays import to_dask
 from hst_cloud.batch.mapping import map  # noqa: A004  # read as hst_cloud.map
 from hst_cloud.cost.budgets import budget
 from hst_cloud.cost.reports import report
@@ -62,6 +63,7 @@ __all__ = [
     "spectrum",
     "table",
     "tables",
+    "to_dask",
     "where",
 ]
 
