@@ -35,6 +35,7 @@ from hst_cloud.science.headers import headers
 from hst_cloud.science.read import read
 from hst_cloud.science.spectra import spectra, spectrum
 from hst_cloud.science.tables import columns, table, tables
+from hst_cloud.unified import register as _register
 from hst_cloud.values import Product
 
 try:
@@ -67,6 +68,7 @@ __all__ = [
     "where",
 ]
 
+_register()
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 

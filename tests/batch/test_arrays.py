@@ -108,5 +108,5 @@ def test_what_cannot_be_read_in_parts_is_said_so(tmp_path):
     with pytest.raises(QueryError, match="rows must be at least 1, found 0"):
         hst.to_dask(NAME, rows=0, store=tmp_path)
     put(tmp_path, "jbqf03gkq_flc.fits", next(tmp_path.rglob(NAME)).read_bytes()[:100_000])
-    with pytest.raises(TruncatedFileError, match=r"jbqf03gkq_flc.fits is truncated: HDU SCI ends at byte \d+"):
+    with pytest.raises(TruncatedFileError, match=r"HDU SCI of .*jbqf03gkq_flc.fits ends at byte \d+"):
         hst.to_dask("jbqf03gkq_flc.fits", store=tmp_path, index=False)
