@@ -7,6 +7,8 @@ from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from astropy.table import Row
 
+from hst_cloud.markup import html_table
+
 __all__ = ["ByteRange", "Outcome", "Product", "ProductLike", "Progress", "Status"]
 
 T = TypeVar("T")
@@ -108,6 +110,20 @@ class Outcome(Generic[T]):
         name = self.product.filename or self.product.key or self.product.uri
         told = type(self.value).__name__ if self.ok else self.reason.partition("\n")[0]
         return f"Outcome({name!r}, {told}, {self.seconds:.3g} s, {self.requests} requests, {self.bytes / 1e6:.3g} MB)"
+
+    def _repr_html_(self) -> str:
+        kind, shape = type(self.value).__name__, getattr(self.value, "shape", None)
+        told = (kind if shape is None else f"{kind} of shape {shape}") if self.ok else self.reason
+        return html_table(
+            self.product.filename or self.product.key or self.product.uri or "no product",
+            [
+                ("value" if self.ok else "failed", told),
+                ("seconds", f"{self.seconds:.3g}"),
+                ("requests", self.requests),
+                ("bytes", self.bytes),
+                ("dollars at most", f"{self.usd:.2g}"),
+            ],
+        )
 
 
 ProductLike: TypeAlias = "Product | Row | str"
