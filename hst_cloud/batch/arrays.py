@@ -121,7 +121,8 @@ def _image(found: Scan, hdu: HDULike) -> Image:
         message = f"hdu={hdu!r} of {layout.key} is no image that is read in parts: it holds {_names(layout)}"
         raise QueryError(message, key=layout.key)
     if image.value is None and image.extent.data.stop > layout.size:
-        message = f"{layout.key} is truncated: HDU {wanted} ends at byte {image.extent.data.stop}, the object at {layout.size}"
+        ends = f"HDU {wanted} of {layout.key} ends at byte {image.extent.data.stop}"
+        message = f"{ends}, but the object at {layout.size}: it is truncated"
         raise TruncatedFileError(message, key=layout.key)
     return image
 
