@@ -26,7 +26,7 @@ def html_table(title: str, rows: Iterable[Sequence[object]], *, head: Sequence[s
     title : str
         What it is of.
     rows : iterable of sequences
-        The cells; a number is set to the right. No more of them are looked at than are shown.
+        The cells; a number below a name is set to the right. No more of them are looked at than are shown.
     head : sequence of str, optional
         Names of the columns; without it, the first cell of each row is the name of the second.
     total : int, optional
@@ -37,18 +37,19 @@ def html_table(title: str, rows: Iterable[Sequence[object]], *, head: Sequence[s
     if head:
         lines.append(f"<tr>{''.join(f'<th>{_text(name)}</th>' for name in head)}</tr>")
     lines += [
-        f"<tr>{''.join(_cell(cell, first=not head and not at) for at, cell in enumerate(row))}</tr>" for row in shown
+        f"<tr>{''.join(_cell(cell, first=not head and not at, right=bool(head)) for at, cell in enumerate(row))}</tr>"
+        for row in shown
     ]
     if total > len(shown):
         lines.append(f'<tr><td colspan="{len(head) or 2}">... and {total - len(shown):,} more</td></tr>')
     return "\n".join([*lines, "</table>"])
 
 
-def _cell(value: object, *, first: bool) -> str:
+def _cell(value: object, *, first: bool, right: bool) -> str:
     if first:
         return f"<th>{_text(value)}</th>"
     if isinstance(value, int):
-        return f'<td style="text-align: right">{value:,}</td>'
+        return f'<td style="text-align: {"right" if right else "left"}">{value:,}</td>'
     return f'<td style="text-align: left">{_text(value)}</td>'
 
 
