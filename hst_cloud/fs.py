@@ -51,7 +51,6 @@ class HSTFileSystem(AbstractFileSystem):
 
     protocol = "hst"
     root_marker = ""
-    cachable = True
 
     def __init__(self, store: StoreLike = None) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 A task is a batch of products, each named by its value: the worker opens what it needs by itself, at the archive that
 the client would ask. What a task returns is pickled outcome by outcome, so that a value that cannot travel is the
 failure of one product. Workers may die: Dask runs their tasks again elsewhere, and a batch that kills its workers
-again and again is taken apart, until it is known which product does it.
+again and again is taken apart, and who is left of it is tried alone, until it is known which product does it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ _LARGEST = 64
 """Products of a task: what is lost with a worker, and what it takes until a budget is charged."""
 _ROUNDS = 4
 """Tasks for each thread of the cluster, so that the last ones end at about the same time."""
+
+_PATIENCE = 10.0
+"""Seconds that workers may take to hear that nobody waits for them any more."""
 
 
 class _Task(NamedTuple):
@@ -70,44 +73,77 @@ def on_cluster(call: Call[T], products: Sequence[Product], client: Client, *, wo
     BudgetExceededError
         A budget of the caller is spent, by what the workers report.
     """
-    from distributed import KilledWorker, as_completed  # noqa: PLC0415  # an extra, and slow to import
-
     if client.asynchronous:
         message = f"{client} is asynchronous: hst_cloud.map needs a client that was made with asynchronous=False"
         raise QueryError(message)
     threads = max(1, sum(client.nthreads().values()))
     size = max(1, min(_LARGEST, -(-len(products) // (_ROUNDS * threads))))
     queue = [products[at : at + size] for at in range(0, len(products), size)][::-1]
-    token, root = uuid.uuid4().hex, endpoint_text()
-    flying: dict[Any, Sequence[Product]] = {}
-    landed = as_completed(loop=client.loop)
-    try:
-        while queue or flying:
-            while queue and len(flying) < 2 * threads:  # as many again wait in line
-                batch = queue.pop()
-                task = _Task(token, call, batch, workers, root, remaining())
-                future = client.submit(_work, task, pure=False)
-                flying[future] = batch
-                landed.add(future)
-            future = next(landed)
-            batch = flying.pop(future)
-            try:
-                packed = future.result()
-            except KilledWorker as error:
-                if len(batch) > 1:
-                    queue += [[product] for product in batch]
-                else:
-                    yield _deadly(batch[0], error)
+    suspects: list[Sequence[Product]] = []
+    with contextlib.closing(_Flights(call, client, workers)) as flights:
+        while queue or suspects or flights.batches:
+            while queue and len(flights.batches) < 2 * threads:  # as many again wait in line
+                flights.send(queue.pop())
+            alone = not flights.batches
+            if alone:
+                flights.send(suspects.pop())
+            batch, outcomes = flights.land()
+            if isinstance(outcomes, Exception):
+                # Dask blames whatever else ran on the worker, too: only who was alone there is proven to kill it.
+                if alone and len(batch) == 1:
+                    yield _deadly(batch[0], outcomes)
+                elif len(batch) == 1:
+                    suspects.append(batch)
+                queue += [[product] for product in batch] if len(batch) > 1 else []
                 continue
-            outcomes = [_unpacked(batch[at], data) for at, data in packed]
             _charge(outcomes)
             yield from outcomes
             if any(isinstance(outcome.error, BudgetExceededError) for outcome in outcomes):
                 return
-            _stop_if_spent(sum(map(len, [*queue, *flying.values()])))
-    finally:
-        if flying:
-            _dismiss(client, list(flying), token)
+            _stop_if_spent(sum(map(len, [*queue, *suspects, *flights.batches.values()])))
+
+
+class _Flights:
+    """The tasks of one call that wait for a worker or run on one."""
+
+    def __init__(self, call: Call[Any], client: Client, workers: int) -> None:
+        from distributed import as_completed  # noqa: PLC0415  # an extra, and slow to import
+
+        self.batches: dict[Any, Sequence[Product]] = {}
+        """What each of them is called with, by its future."""
+        self._call = call
+        self._client = client
+        self._workers = workers
+        self._root = endpoint_text()
+        self._token = uuid.uuid4().hex
+        self._landed = as_completed(loop=client.loop)
+
+    def send(self, batch: Sequence[Product]) -> None:
+        """Hand a batch to the cluster, with what the budgets leave now."""
+        task = _Task(self._token, self._call, batch, self._workers, self._root, remaining())
+        future = self._client.submit(_work, task, pure=False)
+        self.batches[future] = batch
+        self._landed.add(future)
+
+    def land(self) -> tuple[Sequence[Product], list[Outcome[Any]] | Exception]:
+        """Wait for the next batch that is done, and return its outcomes, or that its workers died."""
+        from distributed import KilledWorker  # noqa: PLC0415  # an extra, and slow to import
+
+        future = next(self._landed)
+        batch = self.batches.pop(future)
+        try:
+            return batch, [_unpacked(batch[at], data) for at, data in future.result()]
+        except KilledWorker as error:
+            return batch, error
+
+    def close(self) -> None:
+        """Have nothing go on: neither what waits for a worker nor what runs on one."""
+        if self.batches:
+            with contextlib.suppress(OSError, RuntimeError, TimeoutError):  # the cluster may be gone
+                self._client.cancel(list(self.batches), force=True)
+                # What `run` does, but without waiting forever for a worker that is dying.
+                run = self._client._run  # noqa: SLF001
+                self._client.sync(run, _call_off, self._token, on_error="ignore", callback_timeout=_PATIENCE)
 
 
 def _charge(outcomes: Sequence[Outcome[T]]) -> None:
@@ -135,13 +171,6 @@ def _deadly(product: Product, error: Exception) -> Outcome[Any]:
         "It may need more memory than a worker has; the workers' logs tell."
     )
     return Outcome(product=product, error=RuntimeError(message))
-
-
-def _dismiss(client: Client, futures: Sequence[Any], token: str) -> None:
-    """Have nothing of a call go on: neither what waits for a worker nor what runs on one."""
-    with contextlib.suppress(OSError, RuntimeError, TimeoutError):  # the cluster may be gone
-        client.cancel(futures, force=True)
-        client.run(_call_off, token, on_error="ignore")
 
 
 # --- On a worker -----------------------------------------------------------------------------------------------------
