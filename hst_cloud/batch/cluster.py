@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import uuid
+import warnings
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from hst_cloud.batch.calls import Call, in_threads
 from hst_cloud.cost.budgets import Budget, charge, remaining
 from hst_cloud.cost.limits import Limits
-from hst_cloud.errors import BudgetExceededError, QueryError
+from hst_cloud.errors import BudgetExceededError, HSTCloudWarning, QueryError
 from hst_cloud.settings import endpoint_text, served_from
 from hst_cloud.values import Outcome, Product
 
@@ -33,6 +34,8 @@ _LARGEST = 64
 _ROUNDS = 4
 """Tasks for each thread of the cluster, so that the last ones end at about the same time."""
 
+_LONG = 60.0
+"""Seconds without an outcome after which it is looked whether the cluster has workers at all."""
 _PATIENCE = 10.0
 """Seconds that workers may take to hear that nobody waits for them any more."""
 
@@ -107,29 +110,33 @@ class _Flights:
     """The tasks of one call that wait for a worker or run on one."""
 
     def __init__(self, call: Call[Any], client: Client, workers: int) -> None:
-        from distributed import as_completed  # noqa: PLC0415  # an extra, and slow to import
-
         self.batches: dict[Any, Sequence[Product]] = {}
         """What each of them is called with, by its future."""
+        self._done: list[Any] = []
         self._call = call
         self._client = client
         self._workers = workers
         self._root = endpoint_text()
         self._token = uuid.uuid4().hex
-        self._landed = as_completed(loop=client.loop)
 
     def send(self, batch: Sequence[Product]) -> None:
         """Hand a batch to the cluster, with what the budgets leave now."""
         task = _Task(self._token, self._call, batch, self._workers, self._root, remaining())
         future = self._client.submit(_work, task, pure=False)
         self.batches[future] = batch
-        self._landed.add(future)
 
     def land(self) -> tuple[Sequence[Product], list[Outcome[Any]] | Exception]:
         """Wait for the next batch that is done, and return its outcomes, or that its workers died."""
-        from distributed import KilledWorker  # noqa: PLC0415  # an extra, and slow to import
+        from distributed import KilledWorker, wait  # noqa: PLC0415  # an extra, and slow to import
 
-        future = next(self._landed)
+        while not self._done:
+            try:
+                self._done += wait(list(self.batches), timeout=_LONG, return_when="FIRST_COMPLETED").done
+            except TimeoutError:
+                if not self._client.nthreads():
+                    message = f"{self._client} has no workers any more: hst_cloud.map waits until there are some"
+                    warnings.warn(message, HSTCloudWarning, stacklevel=5)
+        future = self._done.pop()
         batch = self.batches.pop(future)
         try:
             return batch, [_unpacked(batch[at], data) for at, data in future.result()]

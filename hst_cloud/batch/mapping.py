@@ -79,6 +79,11 @@ def map(  # noqa: A001  # hst_cloud.map, as the builtin: a function over many th
     LocalDiskError, FormatError
         The manifest cannot be written, is being written by another call, or is none.
 
+    Warns
+    -----
+    HSTCloudWarning
+        The cluster has no workers any more; the call waits until there are some.
+
     Notes
     -----
     Requests: those of the function. Budgets that are in force hold for all calls together, and end the iteration when
