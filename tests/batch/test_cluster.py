@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 
 import pytest
-from batching import NAMES, total
+from batching import NAMES, alive, total
 
 import hst_cloud as hst
 from hst_cloud.errors import BudgetExceededError, QueryError
@@ -101,22 +102,24 @@ def test_a_manifest_resumes_on_a_cluster(archive, client, tmp_path):
     assert sorted(o.product.filename for o in rest) == NAMES[6:]
 
 
-def test_an_abandoned_iteration_leaves_nothing_running_there(archive, client):
-    """What waits for a worker is cancelled, and what runs on one sends no further request."""
+def test_an_interrupt_leaves_nothing_running_there(archive, client):
+    """What waits for a worker is cancelled, and what runs on one sends no further request, and ends."""
 
-    def long(product):
-        while product.filename != NAMES[0]:
+    def endless(product):
+        while True:
             total(product)
             time.sleep(0.05)
-        return 0
 
-    outcomes = hst.map(long, NAMES, dask_client=client, workers=1)
-    assert next(outcomes).value == 0
-    outcomes.close()
-    deadline = time.monotonic() + 30
-    while any(client.processing().values()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(1)
+    outcomes = hst.map(endless, NAMES, dask_client=client, workers=1)
+    timer = threading.Timer(4, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        next(outcomes)
+    timer.join()
+    assert archive.requests
+    deadline = time.monotonic() + 60
+    while any(client.run(alive).values()) and time.monotonic() < deadline:
+        time.sleep(0.2)
     asked = len(archive.requests)
     time.sleep(1)
     assert len(archive.requests) == asked
