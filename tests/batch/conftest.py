@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import batching
 import numpy as np
 import pytest
@@ -22,17 +24,32 @@ def archive(tmp_path):
         yield archive
 
 
-@pytest.fixture(scope="session")
-def client():
-    """Return a client of two worker processes of two threads each, which forgive one death a task."""
+@contextlib.contextmanager
+def cluster_of(workers, threads, *, deaths=3):
+    """Give a client of so many processes, where a task may be on so many that die before it is given up."""
     dask = pytest.importorskip("dask")
     distributed = pytest.importorskip("distributed")
-    cloudpickle = pytest.importorskip("cloudpickle")
-    cloudpickle.register_pickle_by_value(batching)  # workers cannot import it
-    # Workers inherit the environment of whoever starts the first test: the archive's address must come by the task.
+    pytest.importorskip("cloudpickle").register_pickle_by_value(batching)  # workers cannot import it
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
-        distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster,
+        dask.config.set({"distributed.scheduler.allowed-failures": deaths}),
+        distributed.LocalCluster(n_workers=workers, threads_per_worker=threads, dashboard_address=":0") as cluster,
         distributed.Client(cluster) as client,
     ):
+        yield client
+
+
+@pytest.fixture(scope="session")
+def client():
+    """Return a client of two processes of two threads each.
+
+    They have the environment of the first test: an archive's address must come with the task.
+    """
+    with cluster_of(2, 2) as client:
+        yield client
+
+
+@pytest.fixture
+def doomed():
+    """Return a client of four processes, three of which may die and not come back."""
+    with cluster_of(4, 1, deaths=0) as client:
         yield client

@@ -50,8 +50,9 @@ def test_failures_and_what_cannot_travel_are_outcomes(archive, client):
     assert reasons[3].startswith("TypeError: the value cannot be handed to another process")
 
 
-def test_a_worker_that_is_killed_is_survived(archive, client, tmp_path):
-    """Dask runs its batch again, and every product has one outcome."""
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_survived(archive, doomed, tmp_path):
+    """Its batch is run again, and every product has one outcome."""
     mark = tmp_path / "killed"
 
     def deadly(product):
@@ -60,23 +61,23 @@ def test_a_worker_that_is_killed_is_survived(archive, client, tmp_path):
             os.kill(os.getpid(), signal.SIGKILL)
         return total(product)
 
-    outcomes = list(hst.map(deadly, NAMES, dask_client=client))
+    outcomes = list(hst.map(deadly, NAMES, dask_client=doomed))
     assert mark.exists()
     assert sorted(o.product.filename for o in outcomes) == NAMES
     assert all(o.ok for o in outcomes)
 
 
-def test_a_product_that_kills_each_worker_fails_alone(archive, client):
+@pytest.mark.slow
+def test_a_product_that_kills_each_worker_fails_alone(archive, doomed):
     """Its batch is taken apart, so that the others are done; its outcome says what happened."""
 
     def poison(product):
         if product.filename == NAMES[0]:
-            time.sleep(1)  # a worker that dies while it starts is given up by its nanny
             os.kill(os.getpid(), signal.SIGKILL)
         return total(product)
 
     many = NAMES + [f"jbqf03g{i:02d}_flt.fits" for i in range(10)]
-    outcomes = list(hst.map(poison, many, dask_client=client, workers=1))
+    outcomes = list(hst.map(poison, many, dask_client=doomed, workers=1))
     assert len(outcomes) == len(many)
     assert {o.product.filename for o in outcomes if o.ok} == set(NAMES[1:])
     (dead,) = [o for o in outcomes if isinstance(o.error, RuntimeError)]
