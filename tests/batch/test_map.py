@@ -107,13 +107,19 @@ def test_progress_counts_products_and_bytes(archive):
 
 
 def test_a_budget_stops_it_whole(archive):
-    """No request beyond the budget is sent, and what was done before is given."""
-    outcomes = hst.map(total, NAMES, workers=2)
-    taken = []
+    """No request beyond the budget is sent, no call is begun after that, and what was done before is given."""
+    called, taken = [], []
+
+    def counted(product):
+        called.append(product)
+        return total(product)
+
+    outcomes = hst.map(counted, NAMES, workers=1)
     with hst.budget(requests=4), pytest.raises(BudgetExceededError, match="the budget of 4 requests"):
         taken.extend(outcomes)
     assert len(archive.requests) == 4
     assert [o.ok for o in taken] == [True] * 4
+    assert len(called) <= 6
     assert of_map_left() == []
 
 
