@@ -9,8 +9,8 @@
     with hst.open(files[0]) as hdul:
         box = hdul["SCI"].section[2000:2200, 2000:2200]
 
-The promise is what ``__all__`` names here, and the documented modules `hst_cloud.errors`, `hst_cloud.plots` and
-`hst_cloud.testing`. Everything else may change.
+The promise is what ``__all__`` names here, and the documented modules `hst_cloud.errors`, `hst_cloud.fs`,
+`hst_cloud.plots` and `hst_cloud.testing`. Everything else may change.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import `hst_cloud.testing` and `hst_cloud.plots` when they are first named."""
-    if name in {"plots", "testing"}:
+    """Import `hst_cloud.fs`, `hst_cloud.plots` and `hst_cloud.testing` when they are first named."""
+    if name in {"fs", "plots", "testing"}:
         return importlib.import_module(f"{__name__}.{name}")
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)

@@ -51,6 +51,7 @@ def test_the_version_is_one():
 def test_submodules_come_when_they_are_named():
     """`hst_cloud.testing` needs no import of its own, and a name that is nothing is an AttributeError."""
     assert hst_cloud.testing.LocalArchive.__name__ == "LocalArchive"
+    assert hst_cloud.fs.__name__ == "hst_cloud.fs"
     assert hst_cloud.plots.__name__ == "hst_cloud.plots"
     with pytest.raises(AttributeError, match="module 'hst_cloud' has no attribute 'teleport'"):
         _ = hst_cloud.teleport

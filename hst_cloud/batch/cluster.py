@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from hst_cloud.batch.calls import Call, in_threads
 from hst_cloud.cost.budgets import Budget, charge, remaining
-from hst_cloud.cost.limits import Limits
 from hst_cloud.errors import BudgetExceededError, HSTCloudWarning, QueryError
 from hst_cloud.settings import endpoint_text, served_from
 from hst_cloud.values import Outcome, Product
@@ -53,7 +52,7 @@ class _Task(NamedTuple):
     """Calls at a time."""
     root: str
     """Address of the archive, empty for the public one."""
-    limits: Limits
+    budget: Budget
     """What may be spent."""
 
 
@@ -163,7 +162,7 @@ def _charge(outcomes: Sequence[Outcome[T]]) -> None:
 
 
 def _stop_if_spent(left: int) -> None:
-    limits = remaining()
+    limits = remaining().limits
     if left and 0 in {limits.requests, limits.bytes, limits.usd, limits.seconds}:
         message = (
             f"the budget is spent, by what the workers report, and {left} products are left. Raise the limit; with a "
@@ -199,7 +198,7 @@ def _work(task: _Task) -> list[tuple[int, bytes]]:
     Where a budget was spent there may be fewer.
     """
     places = {id(product): at for at, product in enumerate(task.products)}
-    with served_from(task.root), Budget(task.limits):
+    with served_from(task.root), task.budget:
         outcomes = in_threads(task.call, task.products, workers=task.workers, off=lambda: task.token in _called_off())
         with contextlib.closing(outcomes):
             return [(places[id(outcome.product)], _packed(outcome)) for outcome in outcomes]

@@ -126,10 +126,14 @@ def budget(
 # --- What other processes spend --------------------------------------------------------------------------------------
 
 
-def remaining() -> Limits:
-    """Return what all budgets that are in force here leave together, without what is in flight."""
+def remaining() -> Budget:
+    """Return a budget of what all that are in force here leave together, for another process; it pickles.
+
+    What is in flight here is not counted.
+    """
     with ledger().lock:
-        each = [(account.limits, account.spent) for account in ledger().accounts()]
+        accounts = ledger().accounts()
+        each = [(account.limits, account.spent) for account in accounts]
 
     def least(name: str) -> float | None:
         left = [
@@ -138,12 +142,13 @@ def remaining() -> Limits:
         return min(left, default=None)
 
     requests, size = least("requests"), least("bytes")
-    return Limits(
+    limits = Limits(
         requests=None if requests is None else int(requests),
         bytes=None if size is None else int(size),
         usd=least("usd"),
         seconds=least("seconds"),
     )
+    return Budget(limits, requester_pays=any(account.requester_pays for account in accounts))
 
 
 def charge(*, requests: int, bytes: int, usd: float) -> None:  # noqa: A002  # what is charged

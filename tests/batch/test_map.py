@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -16,6 +17,7 @@ import pytest
 from batching import NAMES, total
 
 import hst_cloud as hst
+from hst_cloud.cli.progress import progress_line
 from hst_cloud.errors import BudgetExceededError, FormatError, LocalDiskError, ObjectNotFoundError, QueryError
 
 
@@ -101,6 +103,21 @@ def test_progress_counts_products_and_bytes(archive):
     told = []
     list(hst.map(total, NAMES[:3], progress=told.append))
     assert [(p.what, p.done, p.total, p.bytes) for p in told] == [("products", n, 3, 8640 * n) for n in (1, 2, 3)]
+
+
+def test_the_progress_of_the_command_line_shows_it(archive):
+    """As for downloads: nothing while it is fast, one line that is gone at the end where it is slow."""
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for patience, shown in [(60, False), (0.0, True)]:
+        terminal = Terminal()
+        with progress_line("mapping", stream=terminal, patience=patience) as watch:
+            for _ in hst.map(total, NAMES[:3], progress=watch):
+                time.sleep(0.3 if shown else 0)
+        assert ("of 3 products" in terminal.getvalue()) is shown
 
 
 # --- What ends it ----------------------------------------------------------------------------------------------------

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextvars
+import pickle
 
 import pytest
 
 import hst_cloud as hst
 from hst_cloud.cost.budgets import charge, remaining
-from hst_cloud.cost.ledger import source_of, spending
+from hst_cloud.cost.ledger import ledger, source_of, spending
 from hst_cloud.cost.limits import Limits
 from hst_cloud.errors import BudgetExceededError
 from hst_cloud.settings import endpoint_text, endpoints, served_from
@@ -16,13 +17,23 @@ from hst_cloud.settings import endpoint_text, endpoints, served_from
 
 def test_what_remains_is_the_least_that_any_budget_leaves(monkeypatch):
     """Of each kind by itself, and never less than nothing; a process's ceilings count."""
-    assert remaining() == Limits()
+    assert remaining().limits == Limits()
     monkeypatch.setenv("HST_CLOUD_BUDGET", "usd=3")
     with hst.budget(requests=10, bytes=100), hst.budget(requests=4):
         charge(requests=3, bytes=130, usd=1.0)
-        left = remaining()
+        left = remaining().limits
         assert (left.requests, left.bytes, left.seconds) == (1, 0, None)
         assert left.usd == pytest.approx(2.0)
+
+
+def test_what_remains_may_be_spent_where_the_requester_pays():
+    """If any budget here says so; and it pickles, so that another process may enter it."""
+    with hst.budget(usd=1, requester_pays=True), hst.budget(requests=9):
+        left = pickle.loads(pickle.dumps(remaining()))
+    with left:
+        assert (left.limits.requests, left.limits.usd) == (9, 1)
+        assert ledger().accounts()[-1].requester_pays
+    assert left.spent.requests == 0
 
 
 def test_what_is_charged_is_spent_and_counts_against_the_next_request():
