@@ -21,6 +21,7 @@ from hst_cloud.archive.names import PREFIX
 from hst_cloud.archive.places import placed
 from hst_cloud.errors import HSTCloudError, ObjectNotFoundError, ProductNameError, QueryError
 from hst_cloud.fits.layout import FIRST, completed
+from hst_cloud.settings import endpoint_text
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.drive import run_many
 from hst_cloud.store.objects import ListedObject, Store
@@ -59,6 +60,10 @@ class HSTFileSystem(AbstractFileSystem):
     @property
     def _store(self) -> Store:
         return as_store(self._like)  # when it is used: instances outlive an archive of a test
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process reads the archive that this one does, whatever its own environment says.
+        return type(self), ((endpoint_text() or None) if self._like is None else self._like,)
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:

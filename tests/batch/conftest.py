@@ -33,7 +33,7 @@ def cluster_of(workers, threads, *, deaths=3):
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": deaths}),
         distributed.LocalCluster(n_workers=workers, threads_per_worker=threads, dashboard_address=":0") as cluster,
-        distributed.Client(cluster) as client,
+        distributed.Client(cluster, set_as_default=False) as client,
     ):
         yield client
 
