@@ -130,7 +130,8 @@ class _Flights:
 
         while not self._done:
             try:
-                self._done += wait(list(self.batches), timeout=_LONG, return_when="FIRST_COMPLETED").done
+                with self._client.as_current():  # else it would wait for the default one, if there is any
+                    self._done += wait(list(self.batches), timeout=_LONG, return_when="FIRST_COMPLETED").done
             except TimeoutError:
                 if not self._client.nthreads():
                     message = f"{self._client} has no workers any more: hst_cloud.map waits until there are some"
