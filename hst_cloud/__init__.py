@@ -9,8 +9,8 @@
     with hst.open(files[0]) as hdul:
         box = hdul["SCI"].section[2000:2200, 2000:2200]
 
-The promise is what ``__all__`` names here, and the documented modules `hst_cloud.errors`, `hst_cloud.plots` and
-`hst_cloud.testing`. Everything else may change.
+The promise is what ``__all__`` names here, and the documented modules `hst_cloud.errors`, `hst_cloud.fs`,
+`hst_cloud.plots` and `hst_cloud.testing`. Everything else may change.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from hst_cloud.archive.epochs import epochs
 from hst_cloud.archive.mast import products, search
 from hst_cloud.archive.pairs import pairs
 from hst_cloud.archive.resolve import resolve
+from hst_cloud.batch.arrays import to_dask
+from hst_cloud.batch.mapping import map  # noqa: A004  # read as hst_cloud.map
 from hst_cloud.cost.budgets import budget
 from hst_cloud.cost.reports import report
 from hst_cloud.cost.whereabouts import where
@@ -40,6 +42,7 @@ from hst_cloud.science.references import references
 from hst_cloud.science.relations import members, parents
 from hst_cloud.science.spectra import spectra, spectrum
 from hst_cloud.science.tables import columns, table, tables
+from hst_cloud.unified import register as _register
 from hst_cloud.values import Product
 
 try:
@@ -60,6 +63,7 @@ __all__ = [
     "estimate",
     "headers",
     "light_curves",
+    "map",
     "members",
     "mosaic",
     "open",
@@ -76,15 +80,17 @@ __all__ = [
     "spectrum",
     "table",
     "tables",
+    "to_dask",
     "where",
 ]
 
+_register()
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import `hst_cloud.testing` and `hst_cloud.plots` when they are first named."""
-    if name in {"plots", "testing"}:
+    """Import `hst_cloud.fs`, `hst_cloud.plots` and `hst_cloud.testing` when they are first named."""
+    if name in {"fs", "plots", "testing"}:
         return importlib.import_module(f"{__name__}.{name}")
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)

@@ -27,6 +27,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -41,11 +44,13 @@ __all__ = [
     "aws_hints",
     "budget_text",
     "cache_folder",
+    "endpoint_text",
     "endpoints",
     "link_name",
     "meter_file",
     "nat_known",
     "region_name",
+    "served_from",
     "store_folder",
 ]
 
@@ -75,6 +80,28 @@ PUBLIC = Endpoints(
 )
 
 
+_elsewhere: ContextVar[str | None] = ContextVar("hst_cloud_endpoint", default=None)
+
+
+def endpoint_text() -> str:
+    """Return the address that stands for the archive here; empty for the public one."""
+    told = _elsewhere.get()
+    return os.environ.get("HST_CLOUD_ENDPOINT", "") if told is None else told
+
+
+@contextmanager
+def served_from(root: str) -> Iterator[None]:
+    """Let `root`, empty for the public archive, stand in this context for what ``HST_CLOUD_ENDPOINT`` names.
+
+    Work that is done on another machine asks the archive that the machine which sent it would ask.
+    """
+    before = _elsewhere.set(root)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(before)
+
+
 def endpoints(root: str | None = None) -> Endpoints:
     """Return the archive that `root`, or else ``HST_CLOUD_ENDPOINT``, or else nobody names: then the public one.
 
@@ -83,7 +110,7 @@ def endpoints(root: str | None = None) -> Endpoints:
     QueryError
         The address is not an http or https URL.
     """
-    root = root or os.environ.get("HST_CLOUD_ENDPOINT") or ""
+    root = root or endpoint_text()
     if not root:
         return PUBLIC
     parts = urlsplit(root)

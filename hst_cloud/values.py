@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from astropy.table import Row
 
-__all__ = ["ByteRange", "Product", "ProductLike", "Progress", "Status"]
+from hst_cloud.markup import html_table
+
+__all__ = ["ByteRange", "Outcome", "Product", "ProductLike", "Progress", "Status"]
+
+T = TypeVar("T")
 
 Status: TypeAlias = Literal["in_cloud", "missing", "exclusive", "not_mirrored", "unverified"]
 """What is known of a product's place in the bucket.
@@ -71,6 +75,55 @@ class Progress:
     """Bytes that are there, of those that the call brings; None where it does not count them."""
     size: int | None = None
     """Bytes that the call brings altogether, as far as is known; None where it does not count them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Generic[T]):
+    """What became of one product that a function was called with: its value, or why there is none."""
+
+    product: Product
+    """Which product."""
+    value: T | None = None
+    """What the function returned; None where it failed."""
+    error: Exception | None = None
+    """What it raised; None where it did not."""
+    seconds: float = 0.0
+    """Seconds that it took."""
+    requests: int = 0
+    """Requests that it sent, retries included."""
+    bytes: int = 0
+    """Bytes that it received, those of failed tries included."""
+    usd: float = 0.0
+    """Dollars that these cost the reader at most."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the function returned."""
+        return self.error is None
+
+    @property
+    def reason(self) -> str:
+        """Why there is no value, for a person; empty where there is one."""
+        return "" if self.error is None else f"{type(self.error).__name__}: {self.error}"
+
+    def __repr__(self) -> str:
+        name = self.product.filename or self.product.key or self.product.uri
+        told = type(self.value).__name__ if self.ok else self.reason.partition("\n")[0]
+        return f"Outcome({name!r}, {told}, {self.seconds:.3g} s, {self.requests} requests, {self.bytes / 1e6:.3g} MB)"
+
+    def _repr_html_(self) -> str:
+        kind, shape = type(self.value).__name__, getattr(self.value, "shape", None)
+        told = (kind if shape is None else f"{kind} of shape {shape}") if self.ok else self.reason
+        return html_table(
+            self.product.filename or self.product.key or self.product.uri or "no product",
+            [
+                ("value" if self.ok else "failed", told),
+                ("seconds", f"{self.seconds:.3g}"),
+                ("requests", self.requests),
+                ("bytes", self.bytes),
+                ("dollars at most", f"{self.usd:.2g}"),
+            ],
+        )
 
 
 ProductLike: TypeAlias = "Product | Row | str"

@@ -8,16 +8,17 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Generator
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from astropy import units as u
 
-from hst_cloud.cost.ledger import Account, entered
+from hst_cloud.cost.ledger import Account, entered, ledger
 from hst_cloud.cost.limits import Limits, Spent, as_limits
 from hst_cloud.errors import QueryError
 
-__all__ = ["Budget", "budget", "counted"]
+__all__ = ["Budget", "budget", "charge", "counted", "remaining"]
 
 
 class Budget:
@@ -44,6 +45,10 @@ class Budget:
         if not self._begun:
             return Spent()
         return self._account.spent
+
+    def stop(self) -> None:
+        """Have no further request sent within the block, in whatever threads that is."""
+        self._account.limits = replace(self.limits, seconds=0.0)
 
     def __enter__(self) -> Self:
         if not self._begun:
@@ -130,3 +135,40 @@ def budget(
         raise QueryError(message)
     limits = as_limits(requests=requests, bytes=bytes, usd=usd, seconds=seconds)
     return Budget(limits, requester_pays=requester_pays)
+
+
+# --- What other processes spend --------------------------------------------------------------------------------------
+
+
+def remaining() -> Budget:
+    """Return a budget of what all that are in force here leave together, for another process; it pickles.
+
+    What is in flight here is not counted.
+    """
+    with ledger().lock:
+        accounts = ledger().accounts()
+        each = [(account.limits, account.spent) for account in accounts]
+
+    def least(name: str) -> float | None:
+        left = [
+            max(0, getattr(most, name) - getattr(gone, name)) for most, gone in each if getattr(most, name) is not None
+        ]
+        return min(left, default=None)
+
+    requests, size = least("requests"), least("bytes")
+    limits = Limits(
+        requests=None if requests is None else int(requests),
+        bytes=None if size is None else int(size),
+        usd=least("usd"),
+        seconds=least("seconds"),
+    )
+    return Budget(limits, requester_pays=any(account.requester_pays for account in accounts))
+
+
+def charge(*, requests: int, bytes: int, usd: float) -> None:  # noqa: A002  # what is charged
+    """Charge every budget that is in force here with what another process has spent."""
+    with ledger().lock:
+        for account in ledger().accounts():
+            account.requests += requests
+            account.bytes += bytes
+            account.usd += usd

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from hst_cloud.cost.limits import amount, dollars
 from hst_cloud.cost.prices import Path, price_list
+from hst_cloud.markup import html_table
 
 __all__ = ["Bound", "Estimate", "PathCost"]
 
@@ -70,3 +71,15 @@ class Estimate:
         ]
         lines.append(f"prices of {price_list().as_of}; the time of your machine is not in them")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        title, *_ = str(self).split("\n")
+        unknown = f"; not counted: {self.unknown:,}, of unknown place or size" if self.unknown else ""
+        return html_table(
+            f"{title}{unknown}",
+            [
+                (one.path, amount("seconds", one.seconds), *map(dollars, (one.usd, one.usd_most, one.usd_owner)))
+                for one in self.paths
+            ],
+            head=("path", "time", "you pay", "at most, by NAT", "the owner pays"),
+        )

@@ -22,6 +22,7 @@ from typing import Literal, NamedTuple
 from hst_cloud.cost.limits import dollars
 from hst_cloud.cost.prices import Path, price_list
 from hst_cloud.errors import HSTCloudWarning
+from hst_cloud.markup import html_table
 from hst_cloud.settings import REGION, aws_hints, endpoints, link_name, nat_known, region_name, store_folder
 
 __all__ = ["Place", "known_path", "where"]
@@ -88,6 +89,10 @@ class Place:
         ]
         advice = self.advice
         return "\n".join(lines + ([f"advice    {advice}"] if advice else []))
+
+    def _repr_html_(self) -> str:
+        title, *lines = str(self).split("\n")
+        return html_table(title, [line.split(maxsplit=1) for line in lines])
 
     @property
     def gateway(self) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hst_cloud.errors import FormatError
+from hst_cloud.markup import html_table
 from hst_cloud.values import ByteRange
 
 __all__ = [
@@ -88,6 +89,15 @@ class Layout:
     def missing(self) -> int:
         """Bytes of data that the headers promise beyond the end of the object."""
         return max(0, self.hdus[-1].data.stop - self.size) if self.hdus else 0
+
+    def _repr_html_(self) -> str:
+        rows = (
+            (at, hdu.name, hdu.ver, " x ".join(map(str, hdu.shape)), hdu.header.start, hdu.header.size, hdu.data.size)
+            for at, hdu in enumerate(self.hdus)
+        )
+        title = f"{self.key}: {self.size:,} bytes, version {self.etag or 'not known'}"
+        head = ("HDU", "name", "version", "shape", "begins at", "bytes of header", "bytes of data")
+        return html_table(title, rows, head=head, total=len(self.hdus))
 
 
 def header_stop(buf: memoryview | bytes) -> int | None:

@@ -5,14 +5,14 @@ astropy carries no types, so what is astropy's counts as Any here; what is ours 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, assert_type
 
 import hst_cloud as hst
 from hst_cloud.store.objects import Store
 from hst_cloud.testing import Fault, LocalArchive, Request, Script, make_demo_archive, random_faults
-from hst_cloud.values import ByteRange, Progress, Status
+from hst_cloud.values import ByteRange, Outcome, Progress, Status
 
 
 def names_are_products(product: hst.Product, store: Store) -> None:
@@ -108,3 +108,18 @@ def faults_are_values(folder: Path, archive: LocalArchive) -> None:
     Fault(stal=5)  # type: ignore[call-arg]  # a typing error is not a fault
     Fault(reset="after")  # type: ignore[arg-type]  # a number of bytes, or "before"
     Fault(delay=1).delay = 2  # type: ignore[misc]  # frozen
+
+
+def outcomes_have_the_type_of_the_function(product: hst.Product, watch: Callable[[Progress], None]) -> None:
+    def size(product: hst.Product, *, factor: int) -> int:
+        return (product.size or 0) * factor
+
+    outcomes = hst.map(
+        size, [product], workers=4, manifest=Path("run.jsonl"), on_error="raise", progress=watch, factor=2
+    )
+    assert_type(outcomes, Iterator[Outcome[int]])
+    assert_type(next(outcomes).value, int | None)
+    assert_type(next(outcomes).error, Exception | None)
+    assert_type(next(outcomes).reason, str)
+    hst.map(size, [product], on_error="skip")  # type: ignore[arg-type]  # a closed set
+    hst.to_dask(product, ("SCI", 1), rows=100)
