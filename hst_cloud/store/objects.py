@@ -304,7 +304,7 @@ class HTTPStore:
         async def send(headers: Mapping[str, str], page: Page, *, fresh: bool) -> None:
             with await admitted(self._source, size=page.expected, what=str(question)) as paid:
                 self.traffic.requests += 1
-                page.sent = time.monotonic()
+                began = time.monotonic()
                 total = min(clock.attempt, paid.seconds)
                 request = Request(question.url, headers, total, policy, fresh)
                 try:
@@ -312,7 +312,7 @@ class HTTPStore:
                 finally:
                     self.traffic.bytes += page.came
                     paid.bytes += page.came
-                    spent = (time.monotonic() - page.sent) * 1000
+                    spent = (time.monotonic() - began) * 1000
                     _log.debug("GET %s: HTTP %d after %.0f ms", question, page.status, spent)
 
         return await ask(question, attempt, read, send=send, clock=clock, pace=self._pace(), bound=bound)

@@ -127,6 +127,18 @@ def test_bodies_share_a_slow_link():
     assert one.trouble(2.0) == ""
 
 
+def test_bodies_that_end_before_the_window_had_their_part_of_the_link():
+    """Who is left alone at its end has brought what it could: nothing of it is blamed on the others' going."""
+    flow = Flow()
+    one = body(flow, bodies=64)
+    assert one.trouble(1.0) == ""
+    one.add(1000)
+    flow.bytes += 63 * 1000
+    flow.bodies = 1
+    assert one.trouble(2.0) == ""
+    assert one.trouble(4.0) == "broke off: 0 bytes in 2.0 s"
+
+
 def test_a_body_that_falls_far_behind_the_others():
     """On a fast link a rate is too slow that is none on a slow one."""
     flow = Flow()
