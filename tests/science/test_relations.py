@@ -8,12 +8,12 @@ import pytest
 from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
+from store.test_drive import left
 from support import put
 
 import hst_cloud as hst
 from hst_cloud.errors import HSTCloudWarning
 from hst_cloud.testing import Fault, LocalArchive, make_demo_archive
-from store.test_drive import left
 
 
 @pytest.fixture(scope="module")

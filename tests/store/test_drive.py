@@ -88,7 +88,7 @@ def test_every_plan_has_one_result(made, in_flight):
     assert isinstance(found[7], ObjectNotFoundError)
     assert all(found[n] == bytes([n]) * 520 for n in range(40) if n != 7)
     assert list(run_many(made, [], in_flight=in_flight)) == []
-    assert made.traffic.requests == 39 * 3 + (2 if isinstance(made, HTTPStore) else 0)
+    assert made.traffic.requests == 39 * 3 + 2
     assert left() == 0
 
 

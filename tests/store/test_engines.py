@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from store.test_drive import waits_until
 
 from hst_cloud.store import loop, objects
 from hst_cloud.store.exchange import Request
@@ -16,7 +17,6 @@ from hst_cloud.store.policy import S3
 from hst_cloud.store.receivers import Page
 from hst_cloud.store.streams import Streams
 from hst_cloud.values import ByteRange
-from store.test_drive import waits_until
 
 RANGE = {"Range": "bytes=0-9"}
 
