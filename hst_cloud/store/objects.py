@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -310,6 +311,9 @@ class HTTPStore:
                 try:
                     await session.engine(question.wanted).get(request, page)
                 finally:
+                    if page.sent == math.inf:  # it waited for a thread in vain
+                        self.traffic.requests -= 1
+                        paid.unsent()
                     self.traffic.bytes += page.came
                     paid.bytes += page.came
                     spent = (time.monotonic() - began) * 1000

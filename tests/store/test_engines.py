@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from store.test_drive import waits_until
 
+import hst_cloud as hst
 from hst_cloud.store import loop, objects
 from hst_cloud.store.exchange import Request
 from hst_cloud.store.objects import HTTPStore
@@ -41,6 +42,23 @@ def test_what_waits_for_a_thread_has_not_been_sent(scripted):
         sent = asyncio.run(read(server.root))
     assert sum(math.isinf(when) for when in sent) == 1
     assert all(when <= time.monotonic() for when in sent if not math.isinf(when))
+
+
+def test_what_was_not_sent_is_not_counted(scripted, monkeypatch):
+    """What is given up while it waits for a thread costs nothing, of whatever budget."""
+    monkeypatch.setattr(objects, "LARGE", 1)
+
+    async def leave(store):
+        reading = [asyncio.ensure_future(store.pieces("k", [ByteRange(n, n + 10)])) for n in range(17)]
+        assert await asyncio.to_thread(waits_until, lambda: len(server.requests) == 16)
+        for each in reversed(reading):
+            each.cancel()
+            await asyncio.wait([each])
+
+    with scripted.Server(scripted.silence) as server, hst.budget() as spent:
+        store = HTTPStore(server.root, policy=replace(S3, read=60))
+        loop.run(leave(store))
+    assert (store.traffic.requests, spent.spent.requests) == (16, 16)
 
 
 def test_a_process_that_stood_still_leaves_no_body(scripted):
