@@ -73,8 +73,11 @@ def _astroquery() -> Any:
     """
     with _importing:
         if "astroquery.mast" not in sys.modules:
-            with warnings.catch_warnings():
+            shown = warnings.showwarning  # not `catch_warnings`, which no two threads may be in at a time
+            try:
                 importlib.import_module("astroquery.mast")
+            finally:
+                warnings.showwarning = shown
     import astroquery  # noqa: PLC0415
 
     return astroquery

@@ -194,7 +194,7 @@ def patience() -> float:
 class Receipt:
     """What is set aside for a request that is in flight, and what it has brought; left when the request has ended."""
 
-    __slots__ = ("_accounts", "_granted", "_requests", "_source", "_tariff", "bytes")
+    __slots__ = ("_accounts", "_granted", "_requests", "_sent", "_source", "_tariff", "bytes")
 
     def __init__(
         self, source: Source, accounts: tuple[Account, ...], requests: int, granted: int, tariff: Tariff
@@ -203,7 +203,7 @@ class Receipt:
         """Bytes that have come in."""
         self._source = source
         self._accounts = accounts
-        self._requests = requests
+        self._requests = self._sent = requests
         self._granted = granted
         self._tariff = tariff
 
@@ -216,19 +216,23 @@ class Receipt:
         book = ledger()
         with book.lock:
             tally = book.tallies.setdefault(self._source, Tally())
-            tally.requests += self._requests
+            tally.requests += self._sent
             tally.bytes += self.bytes
             for account in self._accounts:
                 account.hold(-self._requests, -self._granted, self._tariff)
-                account.requests += self._requests
+                account.requests += self._sent
                 account.bytes += self.bytes
-                account.usd += self._tariff.usd(self._requests, self.bytes)
+                account.usd += self._tariff.usd(self._sent, self.bytes)
         book.journal.note(book.tallies)
 
     @property
     def seconds(self) -> float:
         """Seconds until the first budget's time is up, never none at all, which engines take for no limit."""
         return max(0.001, min((account.left for account in self._accounts), default=math.inf))
+
+    def unsent(self) -> None:
+        """Note that it was given up before anything was sent, and so costs nothing."""
+        self._sent = 0
 
     def got(self, size: int) -> None:
         """Note that so many bytes have come in.

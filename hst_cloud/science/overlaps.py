@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,8 +85,7 @@ def overlaps(found: Scan, wanted: Wanted, field: Field, address: str) -> Plan[By
 
 def pixels_of(solution: WCS, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the pixels (x, y), shape (2, n), at positions in degrees; NaN where the solution does not tell them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of points that do not converge, which are NaN or far off
+    with np.errstate(all="ignore"):  # of points that do not converge, which are NaN or far off
         return np.array(solution.all_world2pix(ra, dec, 0, quiet=True))
 
 

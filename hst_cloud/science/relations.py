@@ -16,6 +16,7 @@ was asked for, or 0; so they tell the parents of what was asked for together, an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Literal, NamedTuple, TypeAlias
@@ -130,10 +131,11 @@ def members(
     tables = [as_product(f"{name}_asn.fits") for name, _ in known if name.endswith("0")]
     results = recalled(tables, lambda _: _listed, store=source, index=as_index(index, source), in_flight=in_flight)
     found: dict[str, list[_Row]] = {}
-    for done, (product, result) in enumerate(results, 1):
-        found[product.obs_id] = _rows_of(product.obs_id, result)
-        if progress is not None:
-            progress(Progress(what="associations", done=done, total=len(tables)))
+    with closing(results):
+        for done, (product, result) in enumerate(results, 1):
+            found[product.obs_id] = _rows_of(product.obs_id, result)
+            if progress is not None:
+                progress(Progress(what="associations", done=done, total=len(tables)))
     rows = [row for name, reason in known for row in found.get(name) or [_no_association(name, reason)]]
     return _table(rows, source, before)
 

@@ -46,6 +46,8 @@ class Receiver(Protocol):
 
     kept: bool
     """Whether the connection had carried another answer; the engine says so when this one has ended."""
+    sent: float
+    """When the request was sent, by `time.monotonic`; the engine says so, and until then it waits in line there."""
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the status and the headers, whose names are in lower case; may refuse them by raising."""

@@ -13,10 +13,11 @@ import math
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hst_cloud.errors import MemoryLimitError
 
-__all__ = ["available", "unwritten"]
+__all__ = ["available", "unwritten", "unwritten_array"]
 
 # Bytes from which on it is looked what is there, which takes a tenth of a millisecond.
 _LARGE = 64 * 1024 * 1024
@@ -35,11 +36,16 @@ def unwritten(size: int) -> memoryview:
     MemoryLimitError
         There is no such memory.
     """
+    return unwritten_array(size).data
+
+
+def unwritten_array(size: int) -> NDArray[np.uint8]:
+    """Return the same as an array of bytes, shape (size,)."""
     left = available() if size >= _LARGE else math.inf
     if size > left:
         raise _none(size, f"{left / 1e6:,.0f} MB are available")
     try:
-        return np.empty(size, np.uint8).data
+        return np.empty(size, np.uint8)
     except MemoryError as error:
         raise _none(size, "the system gave none") from error
 

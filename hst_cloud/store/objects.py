@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -304,15 +305,18 @@ class HTTPStore:
         async def send(headers: Mapping[str, str], page: Page, *, fresh: bool) -> None:
             with await admitted(self._source, size=page.expected, what=str(question)) as paid:
                 self.traffic.requests += 1
-                page.sent = time.monotonic()
+                began = time.monotonic()
                 total = min(clock.attempt, paid.seconds)
                 request = Request(question.url, headers, total, policy, fresh)
                 try:
                     await session.engine(question.wanted).get(request, page)
                 finally:
+                    if page.sent == math.inf:  # it waited for a thread in vain
+                        self.traffic.requests -= 1
+                        paid.unsent()
                     self.traffic.bytes += page.came
                     paid.bytes += page.came
-                    spent = (time.monotonic() - page.sent) * 1000
+                    spent = (time.monotonic() - began) * 1000
                     _log.debug("GET %s: HTTP %d after %.0f ms", question, page.status, spent)
 
         return await ask(question, attempt, read, send=send, clock=clock, pace=self._pace(), bound=bound)

@@ -29,6 +29,7 @@ _REMEMBERED = 64  # answers that are looked at
 _REFRESH = 16  # answers between two looks
 
 _TICK = 0.05  # seconds between two looks at which requests are late
+_ASLEEP = 1  # seconds between two of them after which it was this process that stood still: answers may be there
 
 
 class Late(Protocol):
@@ -64,6 +65,7 @@ class Pace:
         """Second requests that are under way; a loop itself holds tasks but weakly."""
         self._watched: set[Late] = set()
         self._looking = False
+        self._looked = 0.0
         self._policy = policy
         self._now = now
         self._waits: deque[float] = deque(maxlen=_REMEMBERED)
@@ -86,6 +88,7 @@ class Pace:
         self._watched.add(race)
         if not self._looking:  # one timer for all: each would cost more than all else that is learnt here
             self._looking = True
+            self._looked = self._now()
             asyncio.get_running_loop().call_later(_TICK, self._look)
 
     def unwatch(self, race: Late) -> None:
@@ -93,9 +96,11 @@ class Pace:
         self._watched.discard(race)
 
     def _look(self) -> None:
-        since = time.monotonic() - self.patience
-        for race in [each for each in self._watched if each.page.sent < since]:
-            race.late()
+        before, self._looked = self._looked, self._now()
+        since = self._looked - self.patience
+        if self._looked - before < _ASLEEP:
+            for race in [each for each in self._watched if each.page.sent < since]:
+                race.late()
         self._looking = bool(self._watched)
         if self._looking:
             asyncio.get_running_loop().call_later(_TICK, self._look)

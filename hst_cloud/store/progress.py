@@ -36,7 +36,7 @@ class Progress:
         The others.
     """
 
-    __slots__ = ("_all_before", "_flow", "_got", "_policy", "_since")
+    __slots__ = ("_all_before", "_bodies", "_flow", "_got", "_policy", "_since")
 
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
@@ -44,6 +44,7 @@ class Progress:
     def begin(self, policy: Policy, now: float) -> None:
         """Note that the first byte is here, or that a window begins."""
         self._policy, self._since, self._got, self._all_before = policy, now, 0, self._flow.bytes
+        self._bodies = 1
 
     def add(self, size: int) -> None:
         """Note that some more have come."""
@@ -53,11 +54,12 @@ class Progress:
     def trouble(self, now: float) -> str:
         """Return what is wrong, to be asked several times in a window; empty as long as nothing is."""
         seconds = now - self._since
+        # The most that there were in the window: others that have just ended had their part of the link as well.
+        self._bodies = max(self._bodies, self._flow.bodies)
         if seconds < self._policy.stall:
             return ""
-        bodies = max(1, self._flow.bodies)
-        share = self._policy.bytes_per_second * seconds / bodies
-        others = (self._flow.bytes - self._all_before) / bodies
+        share = self._policy.bytes_per_second * seconds / self._bodies
+        others = (self._flow.bytes - self._all_before) / self._bodies
         if self._got < max(share, others / _FAR_BEHIND):
             return f"broke off: {self._got} bytes in {seconds:.1f} s"
         self.begin(self._policy, now)

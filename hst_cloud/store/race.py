@@ -91,6 +91,8 @@ class Race(Generic[P]):
             self._pace.unwatch(self)
             if self._second is not None:
                 self._second.cancel()
+                if not self.page.begun:  # it may have begun, and writes into memory that is the caller's
+                    await asyncio.wait([self._second])
         return self.page
 
     def late(self) -> None:

@@ -140,6 +140,7 @@ class _Stream:
             parts.scheme, parts.netloc, connect=request.policy.connect, fresh=request.fresh
         )
         self._receiver.kept = connection.sock is not None
+        self._receiver.sent = time.monotonic()
         again = False
         try:
             again = self._exchange(connection, parts.path + (f"?{parts.query}" if parts.query else ""))
@@ -193,6 +194,7 @@ class _Stream:
         self._begun = True
         self._progress.begin(policy, time.monotonic())
         line.settimeout(policy.stall)
+        looked = time.monotonic()
         while True:
             place = self._receiver.place()
             if place is not None:
@@ -206,7 +208,10 @@ class _Stream:
             if not size:
                 return response.isclosed() and not response.will_close
             self._progress.add(size)
-            trouble = self._progress.trouble(time.monotonic())
+            before, looked = looked, time.monotonic()
+            if looked - before > policy.stall:  # the system waits no longer: it was this process that stood still
+                self._progress.begin(policy, looked)
+            trouble = self._progress.trouble(looked)
             if trouble:
                 raise Unusable(trouble, again=True)
 

@@ -190,7 +190,7 @@ class _Transfer:
         self._begun = self._content = False
         self._error: Exception | None = None
         self._policy = policy = request.policy
-        self._sent = self._loop.time()
+        self._sent = receiver.sent = self._loop.time()  # which is `time.monotonic`
         self._ends = self._sent + request.total
         self.curl.setopt(pycurl.URL, request.url)
         headers = {**CONSTANT, **request.headers}

@@ -21,6 +21,7 @@ import hst_cloud as hst
 from hst_cloud.errors import (
     FormatError,
     HSTCloudWarning,
+    MemoryLimitError,
     NotInCloudError,
     ObjectNotFoundError,
     QueryError,
@@ -28,6 +29,7 @@ from hst_cloud.errors import (
 )
 from hst_cloud.fits.index import Index
 from hst_cloud.fits.predict import siblings
+from hst_cloud.store import memory
 from hst_cloud.store.adapters import FolderStore
 from hst_cloud.testing import LocalArchive
 from hst_cloud.testing.demo.imaging import acs_wfc_flc
@@ -310,6 +312,19 @@ def test_requests_in_flight_are_bounded(tmp_path):
     with LocalArchive(tmp_path, latency=0.05) as archive:
         hst.read(NAME, in_flight=2)
         assert max(r.in_flight for r in archive.requests) == 2
+
+
+def test_more_than_the_memory_holds_is_an_error(tmp_path, monkeypatch):
+    """Of the system's promises none is believed: it would end this process later."""
+    told = tmp_path / "meminfo"
+    told.write_text("MemAvailable: 1 kB\n")
+    monkeypatch.setattr(memory, "_MEMINFO", told)
+    monkeypatch.setattr(memory, "_LARGE", 2000)
+    content = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(np.ones((100, 100), "f4"))]).writeto(content)
+    put(tmp_path, NAME, content.getvalue())
+    with pytest.raises(MemoryLimitError, match=r"40,000 bytes .*: 0 MB are available"):
+        hst.read(NAME, store=tmp_path)
 
 
 def test_a_truncated_file_is_an_error_unless_the_rest_is_not_wanted(tmp_path):

@@ -8,11 +8,12 @@ import pytest
 from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
+from store.test_drive import left
 from support import put
 
 import hst_cloud as hst
 from hst_cloud.errors import HSTCloudWarning
-from hst_cloud.testing import LocalArchive, make_demo_archive
+from hst_cloud.testing import Fault, LocalArchive, make_demo_archive
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,20 @@ def test_members_are_those_of_the_association_table(folder, archive):
     assert [(r["association"], r["member"], r["role"]) for r in table] == [r for r in local if r[2][:4] != "PROD"]
     assert set(table["status"]) == {"listed"}
     assert set(hst.products(table[:2], suffix="flc")["obs_id"]) == set(table["member"][:2])
+
+
+def test_an_error_of_the_caller_s_ends_the_reading(archive):
+    """What is under way is cancelled, although whoever keeps the traceback keeps its frames."""
+    archive.faults = Fault(key="*/ozdm01010_asn.fits", stall="before")
+
+    def stop(_):
+        message = "enough"
+        raise LookupError(message)
+
+    with pytest.raises(LookupError, match="enough") as caught:
+        hst.members(["jzdm01010", "ozdm01010"], progress=stop)
+    assert left() == 0
+    assert caught.traceback
 
 
 def test_what_has_no_members_says_why(archive, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from store.test_policy import Time
 from hst_cloud.store.pace import Pace
 from hst_cloud.store.policy import MAST, S3
 from hst_cloud.store.progress import Flow, Progress
+from hst_cloud.store.receivers import Page
 from hst_cloud.store.slots import Slots
 
 
@@ -41,6 +43,30 @@ def test_one_slow_answer_does_not_change_what_is_usual():
     """A median is not moved by what is to be noticed."""
     host = answered(pace(), 40, wait=0.2)
     assert answered(host, 16, wait=60).patience == pytest.approx(2)
+
+
+def test_no_request_is_late_because_this_process_stood_still():
+    """Its answer may be there, and was only not looked at."""
+
+    class Late:
+        page, told = Page(1), False
+
+        def late(self):
+            self.told = True
+
+    async def looks():
+        host, race = answered(pace(), 16), Late()
+        race.page.sent = host._now.reading
+        host.watch(race)
+        for seconds in (2, 0.05):
+            host._now.reading += seconds
+            host._look()
+            yield race.told
+
+    async def seen():
+        return [told async for told in looks()]
+
+    assert asyncio.run(seen()) == [False, True]
 
 
 def test_half_as_many_requests_when_told_to_slow_down():
@@ -125,6 +151,18 @@ def test_bodies_share_a_slow_link():
     one = body(bodies=10)
     one.add(200)
     assert one.trouble(2.0) == ""
+
+
+def test_bodies_that_end_before_the_window_had_their_part_of_the_link():
+    """Who is left alone at its end has brought what it could: nothing of it is blamed on the others' going."""
+    flow = Flow()
+    one = body(flow, bodies=64)
+    assert one.trouble(1.0) == ""
+    one.add(1000)
+    flow.bytes += 63 * 1000
+    flow.bodies = 1
+    assert one.trouble(2.0) == ""
+    assert one.trouble(4.0) == "broke off: 0 bytes in 2.0 s"
 
 
 def test_a_body_that_falls_far_behind_the_others():
