@@ -260,7 +260,7 @@ def _cutouts(product: Product, centers: int, side: float | u.Quantity) -> _Take:
     each = math.ceil(rows + 1) * width * item
     requests = centers * (_PLANES + math.ceil(each / PART)) + 6
     # Rows of two boxes or planes that lie close are read as one, with what lies between.
-    gaps = centers * _PLANES * GAP
+    gaps = (centers * _PLANES - 1) * GAP
     size = walk.size + centers * each + gaps + 6 * SLACK
     if product.size is not None:  # nothing is read twice, but for headers between planes of which all is wanted
         size = min(size, product.size + gaps)

@@ -33,7 +33,7 @@ from hst_cloud.errors import (
 )
 from hst_cloud.fits import compressed
 from hst_cloud.fits.reader import open as hst_open
-from hst_cloud.fits.reader import section_ranges
+from hst_cloud.fits.sections import section_ranges
 from hst_cloud.store.ranges import coalesce
 from hst_cloud.values import Product
 
