@@ -47,6 +47,7 @@ __all__ = [
     "endpoint_text",
     "endpoints",
     "link_name",
+    "mast_beside",
     "meter_file",
     "nat_known",
     "region_name",
@@ -119,6 +120,11 @@ def endpoints(root: str | None = None) -> Endpoints:
         raise QueryError(message)
     root = root.rstrip("/")
     return Endpoints(bucket=f"{root}/{BUCKET}", mast=root, crds=root, public=False)
+
+
+def mast_beside(bucket: str) -> str | None:
+    """Return the root of MAST's services that know the bucket at this address; None where it is nobody's of ours."""
+    return {one.bucket: one.mast for one in (PUBLIC, endpoints())}.get(bucket)
 
 
 def link_name() -> Literal["region", "far"]:

@@ -32,7 +32,7 @@ from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.objects import ListedObject, Store
 from hst_cloud.values import Product, Progress
 
-__all__ = ["resolve"]
+__all__ = ["key_of_path", "resolve"]
 
 
 def resolve(
@@ -235,14 +235,14 @@ def _placed(known: Sequence[Product], paths: Mapping[str, str | None], failure: 
 
 
 def _placed_at(product: Product, path: str | None, failure: str) -> Product:
-    key = _key_of_path(path, product.filename) if path else ""
+    key = key_of_path(path, product.filename) if path else ""
     if key:
         return replace(product, key=key)
     said = f"tells an unacceptable place, {path[:120]!r}" if path else failure or "has none for it"
     return replace(product, reason="; ".join(filter(None, (product.reason, f"MAST's path_lookup {said}"))))
 
 
-def _key_of_path(path: str, filename: str) -> str:
+def key_of_path(path: str, filename: str) -> str:
     """Return the key of one of MAST's paths, or an empty text if it is not acceptable as one for `filename`."""
     # As astroquery 0.4.11 does with what path_lookup says of HLSP (mast/utils.py, get_cloud_paths).
     key = path.lstrip("/").replace("hlsp_local/public/", "mast/", 1)

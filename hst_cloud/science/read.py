@@ -33,7 +33,7 @@ from hst_cloud.fits.pixels import Image, image_of, scaled
 from hst_cloud.fits.predict import siblings
 from hst_cloud.fits.rangefile import RangeFile
 from hst_cloud.fits.reader import parsed
-from hst_cloud.fits.recall import keeping, look
+from hst_cloud.fits.recall import keeping, look, sought
 from hst_cloud.fits.structure import HDUExtent
 from hst_cloud.fits.verify import verified
 from hst_cloud.fits.whole import NOTHING, WHOLE, Coming, Early, receive, walk_or_all, walked_meanwhile
@@ -128,16 +128,21 @@ def read(
     if in_flight < 1:
         message = f"in_flight must be at least 1, found {in_flight}"
         raise QueryError(message)
-    known = placed(as_product(product))
-    where = as_store(store)
-    wanted = _wanted(hdus)
+    known, where, wanted = placed(as_product(product)), as_store(store), _wanted(hdus)
     kept = as_index(index, where)
+    return sought(where, known, lambda one: _one(where, one, kept, wanted, in_flight, verify=verify))
+
+
+def _one(
+    where: Store, known: Product, kept: Index | None, wanted: Sequence[HDUName] | None, in_flight: int, *, verify: bool
+) -> fits.HDUList:
+    """Read a file with what is known of it, or as one of which nothing is."""
     found = look(kept, where, known)
     if kept is not None and found is not None:
         try:
             if verify:
                 return _verified(where, found, wanted, in_flight)
-            return _read(where, found, wanted, in_flight, stacklevel=3, proven=False)
+            return _read(where, found, wanted, in_flight, stacklevel=5, proven=False)
         except ObjectChangedError:  # what the index knew is out of date, and nobody holds anything of it
             pass
         except (QueryError, FormatError):
@@ -165,17 +170,17 @@ def _anew(
         walking = walked_meanwhile(where, known.key, size=known.size, like=like, wanted=asked, in_flight=in_flight)
         try:
             with walking as (fresh, coming):
-                return _read(where, _noted(where, fresh, kept), wanted, in_flight, stacklevel=4, coming=coming)
+                return _read(where, _noted(where, fresh, kept), wanted, in_flight, stacklevel=6, coming=coming)
         except StoreUnavailableError:
             # Not every store can read behind the end of an object, where a size that is not true may have led.
             if isinstance(where, Concurrent):
                 raise
-    return _read(where, _walked(where, known, like, kept, in_flight), wanted, in_flight, stacklevel=4)
+    return _read(where, _walked(where, known, like, kept, in_flight), wanted, in_flight, stacklevel=6)
 
 
 def _verified(store: Store, found: Scan, wanted: Sequence[HDUName] | None, in_flight: int) -> fits.HDUList:
     found, verdict = verified(store, found)
-    hdul = _read(store, found, wanted, in_flight, stacklevel=4)
+    hdul = _read(store, found, wanted, in_flight, stacklevel=6)
     hdul.verified = verdict.check
     return hdul
 
