@@ -142,7 +142,7 @@ def _one(
         try:
             if verify:
                 return _verified(where, found, wanted, in_flight)
-            return _read(where, found, wanted, in_flight, stacklevel=5, proven=False)
+            return _read(where, found, wanted, in_flight, stacklevel=6, proven=False)
         except ObjectChangedError:  # what the index knew is out of date, and nobody holds anything of it
             pass
         except (QueryError, FormatError):
@@ -170,17 +170,17 @@ def _anew(
         walking = walked_meanwhile(where, known.key, size=known.size, like=like, wanted=asked, in_flight=in_flight)
         try:
             with walking as (fresh, coming):
-                return _read(where, _noted(where, fresh, kept), wanted, in_flight, stacklevel=6, coming=coming)
+                return _read(where, _noted(where, fresh, kept), wanted, in_flight, stacklevel=7, coming=coming)
         except StoreUnavailableError:
             # Not every store can read behind the end of an object, where a size that is not true may have led.
             if isinstance(where, Concurrent):
                 raise
-    return _read(where, _walked(where, known, like, kept, in_flight), wanted, in_flight, stacklevel=6)
+    return _read(where, _walked(where, known, like, kept, in_flight), wanted, in_flight, stacklevel=7)
 
 
 def _verified(store: Store, found: Scan, wanted: Sequence[HDUName] | None, in_flight: int) -> fits.HDUList:
     found, verdict = verified(store, found)
-    hdul = _read(store, found, wanted, in_flight, stacklevel=6)
+    hdul = _read(store, found, wanted, in_flight, stacklevel=7)
     hdul.verified = verdict.check
     return hdul
 

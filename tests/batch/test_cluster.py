@@ -45,7 +45,7 @@ def test_failures_and_what_cannot_travel_are_outcomes(archive, client):
     outcomes = list(hst.map(mixed, [*NAMES[:3], "jbqf03gzq_flt.fits"], dask_client=client))
     reasons = sorted(o.reason for o in outcomes)
     assert [o.value for o in outcomes if o.ok] == [1200.0]
-    assert reasons[1].startswith("ObjectNotFoundError: ")
+    assert reasons[1].startswith("NotInCloudError: ")
     assert reasons[2].startswith("TypeError: ForeignError: 1 and 2 cannot be handed to another process")
     assert reasons[3].startswith("TypeError: the value cannot be handed to another process")
 
