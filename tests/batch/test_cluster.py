@@ -27,6 +27,15 @@ def test_workers_open_files_at_the_clients_archive(archive, client):
     assert sum(hst.report()["requests"]) == sum(before["requests"])
 
 
+def test_workers_read_the_folder_that_the_client_reads(archive, client, monkeypatch):
+    """What ``HST_CLOUD_STORE`` names here is read there, too, and nobody asks the archive."""
+    client.run(os.getpid)  # the workers are there before the setting, and do not inherit it
+    monkeypatch.setenv("HST_CLOUD_STORE", str(archive.folder))
+    outcomes = list(hst.map(total, NAMES[:4], dask_client=client))
+    assert sorted(o.value for o in outcomes) == [0.0, 600.0, 1200.0, 1800.0]
+    assert archive.requests == []
+
+
 def test_failures_and_what_cannot_travel_are_outcomes(archive, client):
     """Each with its reason, and the others as they are."""
 
