@@ -278,7 +278,7 @@ class _Listing:
 def _judged(product: Product, prefix: str, listing: _Listing) -> Product:
     """Return what is known of `product` now that `prefix`, below which it would lie, was listed."""
     if product.key.endswith("/"):
-        files = [each for each in listing.objects.values() if each.key.startswith(product.key)]
+        files = [each for each in listing.objects.values() if each.key.startswith((product.key, f"{product.obs_id}_"))]
         if files:
             return replace(
                 product,
@@ -287,11 +287,12 @@ def _judged(product: Product, prefix: str, listing: _Listing) -> Product:
                 reason=f"an observation with {len(files)} files; the size is their sum",
             )
     elif (found := listing.find(product)) is not None:
-        elsewhere = product.key and found.key != product.key
+        beside = "/" not in found.key  # in a folder of files side by side, where the key finds them
+        elsewhere = product.key and found.key != product.key and not beside
         parts = found.key.split("/")
         return replace(
             product,
-            key=found.key,
+            key=product.key if beside and product.key else found.key,
             obs_id=parts[3] if found.key.startswith(f"{PREFIX}/") and len(parts) == 5 else product.obs_id,
             size=found.size,
             etag=found.etag,

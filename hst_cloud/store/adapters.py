@@ -105,7 +105,10 @@ class FolderStore:
         return pieces
 
     def listings(self, prefixes: Sequence[str]) -> list[list[ListedObject]]:
-        """Return the files whose paths begin with each prefix: see `Store.listings`."""
+        """Return the files whose paths begin with each prefix: see `Store.listings`.
+
+        Files that lie side by side are listed by their names, if these begin as the last part of the prefix says.
+        """
         self.traffic.requests += len(prefixes)
         with spending(self._source, requests=len(prefixes), size=0):
             return [self._listing(prefix) for prefix in prefixes]
@@ -118,7 +121,12 @@ class FolderStore:
             if key.startswith(prefix):
                 stat = path.stat()
                 found.append(ListedObject(key, stat.st_size, _fingerprint(stat)))
-        return found
+        return found + self._beside(prefix.rpartition("/")[2]) if "/" in prefix else found
+
+    def _beside(self, beginning: str) -> list[ListedObject]:
+        """Return files that lie side by side, as `read` finds them by their names: their keys are no more than that."""
+        paths = sorted(p for p in self.folder.glob("*") if p.name.startswith(beginning) and p.is_file())
+        return [ListedObject(p.name, (stat := p.stat()).st_size, _fingerprint(stat)) for p in paths]
 
     def _place(self, key: str) -> Path:
         """Return where `key` lies, or would lie if the folder is laid out like the bucket."""
