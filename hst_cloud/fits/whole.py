@@ -174,7 +174,7 @@ def _early(
         image = hdu.bitpix != 8 and hdu.data.size > LARGE
         if image and wanted(number, hdu) and len(asked) == 1 and asked[0].stop <= size:
             room = ByteRange(hdu.data.start - SLACK, hdu.data.stop + SLACK)
-            early.append(Early(asked[0], room, np.empty(room.size, np.uint8)))
+            early.append(Early(asked[0], room, np.asarray(unwritten(room.size))))
     return early
 
 

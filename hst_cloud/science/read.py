@@ -40,6 +40,7 @@ from hst_cloud.fits.whole import NOTHING, WHOLE, Coming, Early, receive, walk_or
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.drive import run_one
 from hst_cloud.store.link import as_link
+from hst_cloud.store.memory import check_room, unwritten
 from hst_cloud.store.objects import Concurrent, Store
 from hst_cloud.store.policy import S3
 from hst_cloud.values import ByteRange, Product, ProductLike
@@ -103,6 +104,8 @@ def read(
         The object is no FITS file, its headers contradict themselves, or astropy cannot decode its data.
     TruncatedFileError
         The data of an HDU that is wanted are beyond the end of the object.
+    MemoryLimitError
+        There is no memory for them; they are not read.
 
     Warns
     -----
@@ -243,6 +246,8 @@ def _read(
     beyond = max((hdu.data.stop for hdu in extents), default=0)
     if beyond > found.layout.size:  # before memory is taken for what is not there
         raise _truncated(address, beyond, found.layout)
+    if not coming[0]:
+        check_room(sum(hdu.data.size for hdu in extents))  # memory that nobody has touched does not count as taken
     buffers = [_buffer(found, hdu, coming[0]) for hdu in extents]
     if not proven and all(found.segments.find(*buffer.wanted) for buffer in buffers):
         store.read(found.layout.key, [ByteRange(0, 1)], etag=found.layout.etag)
@@ -316,7 +321,7 @@ def _memory(where: ByteRange, early: Sequence[Early]) -> NDArray[np.uint8]:
         memory = one.data(where)
         if memory is not None:
             return memory
-    return np.empty(where.size, np.uint8)
+    return np.asarray(unwritten(where.size))
 
 
 def _truncated(address: str, beyond: int, layout: Layout) -> TruncatedFileError:

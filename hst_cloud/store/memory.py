@@ -16,7 +16,7 @@ import numpy as np
 
 from hst_cloud.errors import MemoryLimitError
 
-__all__ = ["available", "unwritten"]
+__all__ = ["available", "check_room", "unwritten"]
 
 # Bytes from which on it is looked what is there, which takes a tenth of a millisecond.
 _LARGE = 64 * 1024 * 1024
@@ -35,13 +35,24 @@ def unwritten(size: int) -> memoryview:
     MemoryLimitError
         There is no such memory.
     """
-    left = available() if size >= _LARGE else math.inf
-    if size > left:
-        raise _none(size, f"{left / 1e6:,.0f} MB are available")
+    check_room(size)
     try:
         return np.empty(size, np.uint8).data
     except MemoryError as error:
         raise _none(size, "the system gave none") from error
+
+
+def check_room(size: int) -> None:
+    """Raise if there is no memory for so many bytes, in however many pieces they are to be taken.
+
+    Raises
+    ------
+    MemoryLimitError
+        So it is.
+    """
+    left = available() if size >= _LARGE else math.inf
+    if size > left:
+        raise _none(size, f"{left / 1e6:,.0f} MB are available")
 
 
 def available() -> float:
