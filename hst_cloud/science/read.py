@@ -40,7 +40,7 @@ from hst_cloud.fits.whole import NOTHING, WHOLE, Coming, Early, receive, walk_or
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.drive import run_one
 from hst_cloud.store.link import as_link
-from hst_cloud.store.memory import check_room, unwritten
+from hst_cloud.store.memory import blank, check_room
 from hst_cloud.store.objects import Concurrent, Store
 from hst_cloud.store.policy import S3
 from hst_cloud.values import ByteRange, Product, ProductLike
@@ -321,7 +321,7 @@ def _memory(where: ByteRange, early: Sequence[Early]) -> NDArray[np.uint8]:
         memory = one.data(where)
         if memory is not None:
             return memory
-    return np.asarray(unwritten(where.size))
+    return blank(where.size)
 
 
 def _truncated(address: str, beyond: int, layout: Layout) -> TruncatedFileError:

@@ -13,10 +13,11 @@ import math
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hst_cloud.errors import MemoryLimitError
 
-__all__ = ["available", "check_room", "unwritten"]
+__all__ = ["available", "blank", "check_room", "unwritten"]
 
 # Bytes from which on it is looked what is there, which takes a tenth of a millisecond.
 _LARGE = 64 * 1024 * 1024
@@ -35,9 +36,20 @@ def unwritten(size: int) -> memoryview:
     MemoryLimitError
         There is no such memory.
     """
+    return blank(size).data
+
+
+def blank(size: int) -> NDArray[np.uint8]:
+    """Return the same as an array, which is nobody else's.
+
+    Raises
+    ------
+    MemoryLimitError
+        There is no such memory.
+    """
     check_room(size)
     try:
-        return np.empty(size, np.uint8).data
+        return np.empty(size, np.uint8)
     except MemoryError as error:
         raise _none(size, "the system gave none") from error
 
