@@ -47,6 +47,7 @@ __all__ = [
     "endpoint_text",
     "endpoints",
     "link_name",
+    "mast_beside",
     "meter_file",
     "nat_known",
     "region_name",
@@ -80,22 +81,23 @@ PUBLIC = Endpoints(
 )
 
 
-_elsewhere: ContextVar[str | None] = ContextVar("hst_cloud_endpoint", default=None)
+_elsewhere: ContextVar[tuple[str, Path | None] | None] = ContextVar("hst_cloud_elsewhere", default=None)
 
 
 def endpoint_text() -> str:
     """Return the address that stands for the archive here; empty for the public one."""
     told = _elsewhere.get()
-    return os.environ.get("HST_CLOUD_ENDPOINT", "") if told is None else told
+    return os.environ.get("HST_CLOUD_ENDPOINT", "") if told is None else told[0]
 
 
 @contextmanager
-def served_from(root: str) -> Iterator[None]:
-    """Let `root`, empty for the public archive, stand in this context for what ``HST_CLOUD_ENDPOINT`` names.
+def served_from(root: str, folder: Path | None = None) -> Iterator[None]:
+    """Let `root`, empty for the public archive, and `folder` stand in this context for what an installation names.
 
-    Work that is done on another machine asks the archive that the machine which sent it would ask.
+    Work that is done on another machine asks the archive that the machine which sent it would ask
+    (``HST_CLOUD_ENDPOINT``), and reads the folder that is read there instead of the bucket (``HST_CLOUD_STORE``).
     """
-    before = _elsewhere.set(root)
+    before = _elsewhere.set((root, folder))
     try:
         yield
     finally:
@@ -119,6 +121,11 @@ def endpoints(root: str | None = None) -> Endpoints:
         raise QueryError(message)
     root = root.rstrip("/")
     return Endpoints(bucket=f"{root}/{BUCKET}", mast=root, crds=root, public=False)
+
+
+def mast_beside(bucket: str) -> str | None:
+    """Return the root of MAST's services that know the bucket at this address; None where it is nobody's of ours."""
+    return {one.bucket: one.mast for one in (PUBLIC, endpoints())}.get(bucket)
 
 
 def link_name() -> Literal["region", "far"]:
@@ -205,6 +212,9 @@ def region_name() -> str | None:
 
 def store_folder() -> Path | None:
     """Return the folder that ``HST_CLOUD_STORE`` names to be read instead of the bucket; None where it is not set."""
+    told = _elsewhere.get()
+    if told is not None:
+        return told[1]
     named = os.environ.get("HST_CLOUD_STORE", "").strip()
     return Path(named).expanduser().absolute() if named else None
 

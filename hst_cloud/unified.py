@@ -16,7 +16,7 @@ from astropy.table import Table
 from hst_cloud.archive.inputs import as_product
 from hst_cloud.archive.places import placed
 from hst_cloud.fits.index import as_index
-from hst_cloud.fits.recall import known_or_scan
+from hst_cloud.fits.recall import known_or_scan, sought
 from hst_cloud.science.chips import HDULike, chips_of
 from hst_cloud.science.cutouts import cutout
 from hst_cloud.science.spectra import spectra
@@ -59,9 +59,10 @@ def _image(product: Any, *, hdu: HDULike = "SCI", store: StoreLike = None, index
     """Read a whole image as `hst_cloud.cutout` reads a part of it."""
     bucket = as_store(store)
     known = placed(_product(product))
-    found = known_or_scan(bucket, known, as_index(index, bucket))
+    kept = as_index(index, bucket)
+    found = sought(bucket, known, lambda one: known_or_scan(bucket, one, kept))
     chip = chips_of(found.layout, found.segments, hdu)[0]
-    known = replace(known, size=found.layout.size, etag=found.layout.etag)
+    known = replace(known, key=found.layout.key, size=found.layout.size, etag=found.layout.etag)
     rows, columns = chip.image.shape
     center, number = ((columns - 1) / 2, (rows - 1) / 2), found.layout.hdus.index(chip.extent)
     return cutout(known, center, (rows, columns), hdu=number, store=bucket, index=index, **kwargs)

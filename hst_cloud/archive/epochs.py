@@ -15,11 +15,12 @@ from astropy.time import Time
 from hst_cloud.archive.footprints import Footprint, common_area, holds, parse_footprint
 from hst_cloud.archive.quantities import sky_position
 from hst_cloud.archive.tables import texts
-from hst_cloud.errors import HSTCloudWarning, QueryError
+from hst_cloud.errors import ArchiveAnswerError, HSTCloudWarning, QueryError
 
 __all__ = ["epochs"]
 
 _NEEDED = ("filters", "t_min", "t_max", "s_region")
+_NAMED = 10  # observations that a warning spells out
 
 
 class _Row(NamedTuple):
@@ -70,13 +71,12 @@ def epochs(
     ------
     QueryError
         The table lacks a column, or an argument makes no sense.
-    ArchiveAnswerError
-        An ``s_region`` is no footprint.
 
     Warns
     -----
     HSTCloudWarning
-        Nothing remains; the text says what epochs there are.
+        Nothing remains; the text says what epochs there are. Or observations were left out, which the text names: their
+        ``s_region`` is no footprint.
 
     Notes
     -----
@@ -128,16 +128,40 @@ def _by_filter(observations: Table, place: SkyCoord | None) -> dict[str, list[_R
     """Return the observations that were taken and hold the position, by filter in order of time."""
     times = [np.ma.filled(np.ma.masked_array(observations[name], dtype=float), np.nan) for name in ("t_min", "t_max")]
     middles = np.where(np.isnan(times[1]), times[0], (times[0] + times[1]) / 2)
-    regions: dict[str, Footprint] = {}
+    regions: dict[str, Footprint | None] = {}
+    unread: list[int] = []
     found: dict[str, list[_Row]] = {}
     columns = zip(texts(observations, "filters"), texts(observations, "s_region"), middles.tolist(), strict=True)
     for number, (filters, region, time) in enumerate(columns):
         if region not in regions:
-            regions[region] = parse_footprint(region)
-        row = _Row(number, time, regions[region])
+            regions[region] = _footprint(region)
+        footprint = regions[region]
+        if footprint is None:
+            unread.append(number)
+            continue
+        row = _Row(number, time, footprint)
         if np.isfinite(time) and (place is None or holds(row.footprint, float(place.ra.deg), float(place.dec.deg))):
             found.setdefault(_opaque(filters), []).append(row)
+    if unread:
+        warnings.warn(_unread(observations, unread), HSTCloudWarning, stacklevel=3)
     return {name: sorted(found[name], key=lambda row: row.time) for name in sorted(found)}
+
+
+def _footprint(region: str) -> Footprint | None:
+    """Return what a row shows of the sky; None where that can't be read."""
+    try:
+        return parse_footprint(region)
+    except ArchiveAnswerError:
+        return None
+
+
+def _unread(observations: Table, numbers: Sequence[int]) -> str:
+    regions = texts(observations, "s_region")
+    names = texts(observations, "obs_id") if "obs_id" in observations.colnames else [""] * len(observations)
+    lines = [f"{names[number] or f'row {number}'}: {regions[number][:60]!r}" for number in numbers[:_NAMED]]
+    more = [f"... and {len(numbers) - _NAMED} more"] if len(numbers) > _NAMED else []
+    head = f"{len(numbers)} of {len(observations)} observations are left out, as their s_region is no footprint:"
+    return "\n".join([head, *lines, *more])
 
 
 def _opaque(filters: str) -> str:

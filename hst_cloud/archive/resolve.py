@@ -32,7 +32,7 @@ from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.objects import ListedObject, Store
 from hst_cloud.values import Product, Progress
 
-__all__ = ["resolve"]
+__all__ = ["key_of_path", "resolve"]
 
 
 def resolve(
@@ -235,14 +235,14 @@ def _placed(known: Sequence[Product], paths: Mapping[str, str | None], failure: 
 
 
 def _placed_at(product: Product, path: str | None, failure: str) -> Product:
-    key = _key_of_path(path, product.filename) if path else ""
+    key = key_of_path(path, product.filename) if path else ""
     if key:
         return replace(product, key=key)
     said = f"tells an unacceptable place, {path[:120]!r}" if path else failure or "has none for it"
     return replace(product, reason="; ".join(filter(None, (product.reason, f"MAST's path_lookup {said}"))))
 
 
-def _key_of_path(path: str, filename: str) -> str:
+def key_of_path(path: str, filename: str) -> str:
     """Return the key of one of MAST's paths, or an empty text if it is not acceptable as one for `filename`."""
     # As astroquery 0.4.11 does with what path_lookup says of HLSP (mast/utils.py, get_cloud_paths).
     key = path.lstrip("/").replace("hlsp_local/public/", "mast/", 1)
@@ -278,7 +278,7 @@ class _Listing:
 def _judged(product: Product, prefix: str, listing: _Listing) -> Product:
     """Return what is known of `product` now that `prefix`, below which it would lie, was listed."""
     if product.key.endswith("/"):
-        files = [each for each in listing.objects.values() if each.key.startswith(product.key)]
+        files = [each for each in listing.objects.values() if each.key.startswith((product.key, f"{product.obs_id}_"))]
         if files:
             return replace(
                 product,
@@ -287,11 +287,12 @@ def _judged(product: Product, prefix: str, listing: _Listing) -> Product:
                 reason=f"an observation with {len(files)} files; the size is their sum",
             )
     elif (found := listing.find(product)) is not None:
-        elsewhere = product.key and found.key != product.key
+        beside = "/" not in found.key  # in a folder of files side by side, where the key finds them
+        elsewhere = product.key and found.key != product.key and not beside
         parts = found.key.split("/")
         return replace(
             product,
-            key=found.key,
+            key=product.key if beside and product.key else found.key,
             obs_id=parts[3] if found.key.startswith(f"{PREFIX}/") and len(parts) == 5 else product.obs_id,
             size=found.size,
             etag=found.etag,

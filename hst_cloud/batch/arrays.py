@@ -14,7 +14,7 @@ from hst_cloud.fits.header_blocks import HDULike, as_hdu
 from hst_cloud.fits.index import IndexLike, as_index
 from hst_cloud.fits.layout import Layout, Scan
 from hst_cloud.fits.pixels import Image, box_array, box_ranges, image_of
-from hst_cloud.fits.recall import known_or_scan
+from hst_cloud.fits.recall import known_or_scan, sought
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.objects import Store
 from hst_cloud.store.ranges import fetch
@@ -96,7 +96,8 @@ def to_dask(
         message = f"rows must be at least 1, found {rows}"
         raise QueryError(message)
     where = as_store(store)
-    found = known_or_scan(where, placed(as_product(product)), as_index(index, where))
+    kept = as_index(index, where)
+    found = sought(where, placed(as_product(product)), lambda one: known_or_scan(where, one, kept))
     image, layout = _image(found, hdu), found.layout
     return da.map_blocks(
         _chunk,

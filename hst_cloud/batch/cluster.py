@@ -13,12 +13,13 @@ import functools
 import uuid
 import warnings
 from collections.abc import Generator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from hst_cloud.batch.calls import Call, in_threads
 from hst_cloud.cost.budgets import Budget, charge, remaining
 from hst_cloud.errors import BudgetExceededError, HSTCloudWarning, QueryError
-from hst_cloud.settings import endpoint_text, served_from
+from hst_cloud.settings import endpoint_text, served_from, store_folder
 from hst_cloud.values import Outcome, Product
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class _Task(NamedTuple):
     """Calls at a time."""
     root: str
     """Address of the archive, empty for the public one."""
+    folder: Path | None
+    """What is read instead of the bucket; None for the bucket."""
     budget: Budget
     """What may be spent."""
 
@@ -115,12 +118,12 @@ class _Flights:
         self._call = call
         self._client = client
         self._workers = workers
-        self._root = endpoint_text()
+        self._archive = endpoint_text(), store_folder()
         self._token = uuid.uuid4().hex
 
     def send(self, batch: Sequence[Product]) -> None:
         """Hand a batch to the cluster, with what the budgets leave now."""
-        task = _Task(self._token, self._call, batch, self._workers, self._root, remaining())
+        task = _Task(self._token, self._call, batch, self._workers, *self._archive, remaining())
         future = self._client.submit(_work, task, pure=False)
         self.batches[future] = batch
 
@@ -199,7 +202,7 @@ def _work(task: _Task) -> list[tuple[int, bytes]]:
     Where a budget was spent there may be fewer.
     """
     places = {id(product): at for at, product in enumerate(task.products)}
-    with served_from(task.root), task.budget:
+    with served_from(task.root, task.folder), task.budget:
         outcomes = in_threads(task.call, task.products, workers=task.workers, off=lambda: task.token in _called_off())
         with contextlib.closing(outcomes):
             return [(places[id(outcome.product)], _packed(outcome)) for outcome in outcomes]

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from hst_cloud.errors import FormatError
 from hst_cloud.fits.structure import STORED, Cards, HDUExtent
+from hst_cloud.store.memory import blank
 from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
@@ -186,7 +187,7 @@ def box_array(image: Image, box: Box, held: Segments) -> NDArray[Any]:
     whole = held.find(first, last + stored.itemsize)
     if whole is not None:
         return scaled(image, np.ndarray(shape, dtype=stored, buffer=whole, strides=strides))
-    raw = np.empty(shape, dtype=stored)
+    raw = blank(math.prod(shape) * stored.itemsize).view(stored).reshape(shape)
     flat, at = raw.reshape(-1), 0
     for start, stop in box_ranges(image, box):
         view = held.find(start, stop)

@@ -21,6 +21,7 @@ from urllib.parse import quote
 from astropy.io import fits
 from astropy.io.fits.hdu.base import _CorruptedHDU
 
+from hst_cloud.archive.elsewhere import Elsewhere
 from hst_cloud.archive.inputs import as_product
 from hst_cloud.archive.places import placed
 from hst_cloud.errors import (
@@ -94,7 +95,7 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
         The input names no single file of the archive.
     NotInCloudError
         The product has no place in the bucket, as HAP products have none; or it is not known without a listing; or it
-        is exclusive still.
+        is exclusive still; or it is neither where the rule of names has it nor does MAST tell another place.
     ObjectNotFoundError, AccessDeniedError, StoreUnavailableError
         The bucket does not hold it, does not give it, or does not answer.
     ObjectChangedError
@@ -120,7 +121,8 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     an ACS flc. Round trips: two, and one where a file of the same instrument, kind and shape was opened before in this
     process, or where the product's size tells that it is a full frame of ACS/WFC or WFC3; each header that lies where
     the instrument's files have none costs one more.
-    The ``section`` of an HDU, and its ``data``, are read in one round trip.
+    The ``section`` of an HDU, and its ``data``, are read in one round trip. A file of the public bucket that is not
+    where the rule of names has it costs one request to MAST.
 
     Headers that come from `index` are not asked for again, so who reads nothing but headers may see those of a version
     that was replaced since. The first data that are read tell: they are pinned to the version of the headers, and raise
@@ -140,8 +142,9 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     known = as_product(product)
     elsewhere = source == "mast" and known.uri is not None and not known.key.endswith("/")
     if known.key or not elsewhere:
+        where = as_store(store)
         try:
-            return _open(as_store(store), placed(known), index, verify=verify)
+            return _open(where, placed(known), index, verify=verify)
         except (ObjectNotFoundError, AccessDeniedError) as error:
             if known.status == "exclusive":
                 message = (
@@ -149,7 +152,10 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
                 )
                 raise NotInCloudError(message, key=known.key, uri=known.uri) from error
             if not elsewhere:
-                raise
+                if isinstance(error, AccessDeniedError):
+                    raise
+                there = Elsewhere([known]).find(known, where.address("").rstrip("/"), error)
+                return _open(where, there, index, verify=verify)
     return _open(_downloads(), replace(known, key=known.uri or "", etag=None), index, verify=verify)
 
 

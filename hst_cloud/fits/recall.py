@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Callable, Generator
 from typing import TypeAlias, TypeVar
 
+from hst_cloud.archive.elsewhere import Elsewhere
 from hst_cloud.errors import HSTCloudError, ObjectChangedError, ObjectNotFoundError
 from hst_cloud.fits.frames import expected
 from hst_cloud.fits.index import Index
@@ -22,7 +23,7 @@ from hst_cloud.store.objects import Piece, Store
 from hst_cloud.store.plan import Plan
 from hst_cloud.values import ByteRange, Product
 
-__all__ = ["Anew", "forget", "job_of", "keeping", "known_or_scan", "look", "read_one", "remembered", "walk"]
+__all__ = ["Anew", "forget", "job_of", "keeping", "known_or_scan", "look", "read_one", "remembered", "sought", "walk"]
 
 T = TypeVar("T")
 
@@ -165,6 +166,36 @@ def _unkept(plan: Plan[ByteRange, Piece, tuple[Scan | None, T]]) -> Plan[ByteRan
     return None, (yield from plan)[1]
 
 
+def sought(store: Store, product: Product, read: Callable[[Product], T]) -> T:
+    """Read a product where it lies; if it is not where the rule has it, then where MAST says, which is asked once.
+
+    Parameters
+    ----------
+    store : Store
+        Where to read.
+    product : Product
+        What to read.
+    read : callable
+        Reads it. It is called again, with the other place, after an `ObjectNotFoundError`.
+
+    Raises
+    ------
+    NotInCloudError
+        MAST tells no other place.
+    ObjectNotFoundError
+        MAST could not be asked; or nobody asked, as `hst_cloud.archive.elsewhere` says.
+
+    Notes
+    -----
+    Requests: those of `read`; one to MAST for a key that the rule gave and that is not there.
+    """
+    try:
+        return read(product)
+    except ObjectNotFoundError as error:
+        there = Elsewhere([product]).find(product, store.address("").rstrip("/"), error)
+    return read(there)
+
+
 def read_one(
     store: Store,
     product: Product,
@@ -195,6 +226,18 @@ def read_one(
     -----
     Requests: those of `work`; before them those of a walk where the index does not know the file.
     """
+    return sought(store, product, lambda where: _read_one(store, where, work, index=index, first=first, anew=anew))
+
+
+def _read_one(
+    store: Store,
+    product: Product,
+    work: Callable[[Scan], Plan[ByteRange, Piece, T]],
+    *,
+    index: Index | None,
+    first: int | None,
+    anew: Anew | None,
+) -> T:
     job = job_of(store, product, work, index=index, first=first, anew=anew)
     try:
         fresh, result = run_one(store, job.key, job.plan, etag=job.etag)

@@ -22,7 +22,7 @@ from hst_cloud.fits.predict import LARGE, SLACK, SMALL, without
 from hst_cloud.fits.structure import HDUExtent
 from hst_cloud.store.drive import run_one
 from hst_cloud.store.link import Link
-from hst_cloud.store.memory import unwritten_array
+from hst_cloud.store.memory import blank
 from hst_cloud.store.objects import Piece, Store, one_version
 from hst_cloud.store.plan import Plan
 from hst_cloud.store.ranges import arrange, fill, unwritten
@@ -175,7 +175,7 @@ def _early(
         image = hdu.bitpix != 8 and hdu.data.size > LARGE
         if image and wanted(number, hdu) and len(asked) == 1 and asked[0].stop <= size:
             room = ByteRange(hdu.data.start - SLACK, hdu.data.stop + SLACK)
-            early.append(Early(asked[0], room, unwritten_array(room.size)))
+            early.append(Early(asked[0], room, blank(room.size)))
     return early
 
 

@@ -21,6 +21,7 @@ from astropy.table import Table
 from hst_cloud.archive.inputs import ProductsLike, as_products
 from hst_cloud.archive.places import placed
 from hst_cloud.archive.session import Watcher
+from hst_cloud.cost.budgets import budget
 from hst_cloud.errors import HSTCloudError, HSTCloudWarning, NotInCloudError, ProductNameError, QueryError
 from hst_cloud.science.bringing import Bringing
 from hst_cloud.science.disk import check_space, local
@@ -222,7 +223,7 @@ def _download(
     name = as_manifest_name(manifest)
     wanted, chosen = _wanted(products, layout)
     root, source = Path(folder).expanduser().resolve(), as_store(store)
-    before = (source.traffic.requests, source.traffic.bytes)
+    book = budget()  # without a limit: it counts what this call takes, and nobody else
     refused = {id(product): error for product in wanted if (error := _refusal(product)) is not None}
     if refused and on_error == "raise":
         raise next(iter(refused.values()))
@@ -240,7 +241,8 @@ def _download(
     )
     transfers = {id(p): Transfer(p, paths[p.key], trip) for p in wanted if id(p) not in refused}
     bring = Bringing(trip, list(transfers.values()), in_flight=in_flight, on_error=on_error, progress=progress)
-    bring.look()
+    with book:
+        bring.look()
     check_space(root, bring.need)
     with local(root):
         root.mkdir(parents=True, exist_ok=True)
@@ -257,12 +259,13 @@ def _download(
             "endpoint": source.address("").rstrip("/"),
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {"hst_cloud": version("hst-cloud"), "astropy": version("astropy")},
-            "requests": source.traffic.requests - before[0],
-            "bytes": source.traffic.bytes - before[1],
+            "requests": book.spent.requests,
+            "bytes": book.spent.bytes,
         }
 
     try:
-        bring.fetch()
+        with book:
+            bring.fetch()
     except BaseException:
         with contextlib.suppress(OSError):  # the disk may be full; the journal has what is complete
             _save(root, name, *result())

@@ -23,6 +23,7 @@ from astropy.table import Table
 from hst_cloud.archive.inputs import ProductsLike, as_products
 from hst_cloud.archive.places import placed
 from hst_cloud.archive.session import Watcher
+from hst_cloud.cost.budgets import counted
 from hst_cloud.errors import FormatError, HSTCloudError, HSTCloudWarning, QueryError
 from hst_cloud.fits.frames import expected
 from hst_cloud.fits.header_blocks import HDULike, HDUName, Kin, as_hdu, blocks_in, header_blocks, kind_of
@@ -144,10 +145,9 @@ def headers(
     asked = _asked(["*"] if keywords is None else [keywords] if isinstance(keywords, str) else keywords, as_hdu(hdu))
     known = as_products(products)
     source = as_store(store)
-    before = (source.traffic.requests, source.traffic.bytes)
-    results = _read(
-        known, source, asked, index=as_index(index, source), in_flight=in_flight, on_error=on_error, progress=progress
-    )
+    layouts = as_index(index, source)
+    with counted() as spent:
+        results = _read(known, source, asked, index=layouts, in_flight=in_flight, on_error=on_error, progress=progress)
     each = list(zip(known, results, strict=True))
     failed = [(product, result) for product, result in each if isinstance(result, HSTCloudError)]
     kept = [pair for pair in each if on_error == "mask" or not isinstance(pair[1], HSTCloudError)]
@@ -158,8 +158,7 @@ def headers(
         "endpoint": source.address("").rstrip("/"),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"hst_cloud": version("hst-cloud"), "astropy": version("astropy")},
-        "requests": source.traffic.requests - before[0],
-        "bytes": source.traffic.bytes - before[1],
+        **spent,
         "errors": {_called(product): str(error) for product, error in failed},
     }
     if failed:

@@ -33,14 +33,14 @@ from hst_cloud.fits.pixels import Image, image_of, scaled
 from hst_cloud.fits.predict import siblings
 from hst_cloud.fits.rangefile import RangeFile
 from hst_cloud.fits.reader import parsed
-from hst_cloud.fits.recall import keeping, look
+from hst_cloud.fits.recall import keeping, look, sought
 from hst_cloud.fits.structure import HDUExtent
 from hst_cloud.fits.verify import verified
 from hst_cloud.fits.whole import NOTHING, WHOLE, Coming, Early, receive, walk_or_all, walked_meanwhile
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.drive import run_one
 from hst_cloud.store.link import as_link
-from hst_cloud.store.memory import unwritten_array
+from hst_cloud.store.memory import blank, check_room
 from hst_cloud.store.objects import Concurrent, Store
 from hst_cloud.store.policy import S3
 from hst_cloud.values import ByteRange, Product, ProductLike
@@ -104,6 +104,8 @@ def read(
         The object is no FITS file, its headers contradict themselves, or astropy cannot decode its data.
     TruncatedFileError
         The data of an HDU that is wanted are beyond the end of the object.
+    MemoryLimitError
+        There is no memory for them; they are not read.
 
     Warns
     -----
@@ -129,16 +131,21 @@ def read(
     if in_flight < 1:
         message = f"in_flight must be at least 1, found {in_flight}"
         raise QueryError(message)
-    known = placed(as_product(product))
-    where = as_store(store)
-    wanted = _wanted(hdus)
+    known, where, wanted = placed(as_product(product)), as_store(store), _wanted(hdus)
     kept = as_index(index, where)
+    return sought(where, known, lambda one: _one(where, one, kept, wanted, in_flight, verify=verify))
+
+
+def _one(
+    where: Store, known: Product, kept: Index | None, wanted: Sequence[HDUName] | None, in_flight: int, *, verify: bool
+) -> fits.HDUList:
+    """Read a file with what is known of it, or as one of which nothing is."""
     found = look(kept, where, known)
     if kept is not None and found is not None:
         try:
             if verify:
                 return _verified(where, found, wanted, in_flight)
-            return _read(where, found, wanted, in_flight, stacklevel=3, proven=False)
+            return _read(where, found, wanted, in_flight, stacklevel=6, proven=False)
         except ObjectChangedError:  # what the index knew is out of date, and nobody holds anything of it
             pass
         except (QueryError, FormatError):
@@ -166,17 +173,17 @@ def _anew(
         walking = walked_meanwhile(where, known.key, size=known.size, like=like, wanted=asked, in_flight=in_flight)
         try:
             with walking as (fresh, coming):
-                return _read(where, _noted(where, fresh, kept), wanted, in_flight, stacklevel=4, coming=coming)
+                return _read(where, _noted(where, fresh, kept), wanted, in_flight, stacklevel=7, coming=coming)
         except StoreUnavailableError:
             # Not every store can read behind the end of an object, where a size that is not true may have led.
             if isinstance(where, Concurrent):
                 raise
-    return _read(where, _walked(where, known, like, kept, in_flight), wanted, in_flight, stacklevel=4)
+    return _read(where, _walked(where, known, like, kept, in_flight), wanted, in_flight, stacklevel=7)
 
 
 def _verified(store: Store, found: Scan, wanted: Sequence[HDUName] | None, in_flight: int) -> fits.HDUList:
     found, verdict = verified(store, found)
-    hdul = _read(store, found, wanted, in_flight, stacklevel=4)
+    hdul = _read(store, found, wanted, in_flight, stacklevel=7)
     hdul.verified = verdict.check
     return hdul
 
@@ -239,6 +246,8 @@ def _read(
     beyond = max((hdu.data.stop for hdu in extents), default=0)
     if beyond > found.layout.size:  # before memory is taken for what is not there
         raise _truncated(address, beyond, found.layout)
+    if not coming[0]:
+        check_room(sum(hdu.data.size for hdu in extents))  # memory that nobody has touched does not count as taken
     buffers = [_buffer(found, hdu, coming[0]) for hdu in extents]
     if not proven and all(found.segments.find(*buffer.wanted) for buffer in buffers):
         store.read(found.layout.key, [ByteRange(0, 1)], etag=found.layout.etag)
@@ -312,7 +321,7 @@ def _memory(where: ByteRange, early: Sequence[Early]) -> NDArray[np.uint8]:
         memory = one.data(where)
         if memory is not None:
             return memory
-    return unwritten_array(where.size)
+    return blank(where.size)
 
 
 def _truncated(address: str, beyond: int, layout: Layout) -> TruncatedFileError:

@@ -27,6 +27,7 @@ from hst_cloud.archive.inputs import ProductsLike, as_product, as_products
 from hst_cloud.archive.names import SOURCES, dataset_folder, is_rootname
 from hst_cloud.archive.session import Watcher
 from hst_cloud.archive.tables import text_column, texts
+from hst_cloud.cost.budgets import counted
 from hst_cloud.errors import HSTCloudError
 from hst_cloud.fits.columns import Form, decode
 from hst_cloud.fits.index import IndexLike, as_index
@@ -126,18 +127,17 @@ def members(
     jzdm01aaq_flc.fits jzdm01acq_flc.fits
     """
     source = as_store(store)
-    before = (source.traffic.requests, source.traffic.bytes)
     known = dict.fromkeys(_name(product) for product in as_products(products))
     tables = [as_product(f"{name}_asn.fits") for name, _ in known if name.endswith("0")]
     results = recalled(tables, lambda _: _listed, store=source, index=as_index(index, source), in_flight=in_flight)
     found: dict[str, list[_Row]] = {}
-    with closing(results):
+    with closing(results), counted() as spent:
         for done, (product, result) in enumerate(results, 1):
             found[product.obs_id] = _rows_of(product.obs_id, result)
             if progress is not None:
                 progress(Progress(what="associations", done=done, total=len(tables)))
     rows = [row for name, reason in known for row in found.get(name) or [_no_association(name, reason)]]
-    return _table(rows, source, before)
+    return _table(rows, source, spent)
 
 
 def parents(
@@ -191,7 +191,6 @@ def parents(
     jzdm02c1q - none
     """
     source = as_store(store)
-    before = (source.traffic.requests, source.traffic.bytes)
     told = _told_by_mast(products)
     rows: dict[str, list[_Row]] = {}
     asked: dict[str, Product] = {}
@@ -203,15 +202,17 @@ def parents(
         elif name not in asked or not asked[name].key.endswith(".fits"):
             rows[name] = []  # its place in the order
             asked[name] = product if product.filename.endswith(".fits") else as_product(f"{name}_spt.fits")
+    spent = {"requests": 0, "bytes": 0}
     if asked:
         read = headers(
             list(asked.values()), ["ASN_ID", "ASN_MTYP"], store=source, index=index, in_flight=in_flight,
             on_error="mask", progress=progress,
         )  # fmt: skip
+        spent = {name: read.meta[name] for name in spent}
         columns = (read[name].tolist() for name in (FILENAME, "ASN_ID", "ASN_MTYP"))
         for name, file, association, role in zip(asked, *columns, strict=True):
             rows[name] = [_parent_in_header(name, association, role, read.meta["errors"].get(file, ""))]
-    return _table([row for each in rows.values() for row in each], source, before)
+    return _table([row for each in rows.values() for row in each], source, spent)
 
 
 # --- Members ---------------------------------------------------------------------------------------------------------
@@ -309,7 +310,7 @@ def _name(product: Product) -> tuple[str, str]:
     return (dataset_folder(name) if name else ""), reason
 
 
-def _table(rows: Iterable[_Row], store: Store, before: tuple[int, int]) -> Table:
+def _table(rows: Iterable[_Row], store: Store, spent: Mapping[str, int]) -> Table:
     columns = list(zip(*rows, strict=True)) or [()] * len(_Row._fields)
     table = Table()
     for name, values in zip(_Row._fields, columns, strict=True):
@@ -319,7 +320,6 @@ def _table(rows: Iterable[_Row], store: Store, before: tuple[int, int]) -> Table
         "endpoint": store.address("").rstrip("/"),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"hst_cloud": version("hst-cloud"), "astropy": version("astropy")},
-        "requests": store.traffic.requests - before[0],
-        "bytes": store.traffic.bytes - before[1],
+        **spent,
     }
     return table

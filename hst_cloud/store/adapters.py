@@ -111,14 +111,13 @@ class FolderStore:
             return [self._listing(prefix) for prefix in prefixes]
 
     def _listing(self, prefix: str) -> list[ListedObject]:
-        parent = self._path(prefix.rpartition("/")[0]) if "/" in prefix else self.folder
-        found = []
-        for path in sorted(p for p in parent.rglob("*") if p.is_file()):
-            key = path.relative_to(self.folder).as_posix()
-            if key.startswith(prefix):
-                stat = path.stat()
-                found.append(ListedObject(key, stat.st_size, _fingerprint(stat)))
-        return found
+        parent, _, last = prefix.rpartition("/")
+        paths = (self._path(parent) if parent else self.folder).rglob("*")
+        found = [path for path in paths if path.relative_to(self.folder).as_posix().startswith(prefix)]
+        if parent:  # files that lie side by side, as `read` finds them: their keys are no more than their names
+            found += [path for path in self.folder.glob("*") if path.name.startswith(last)]
+        stats = {path.relative_to(self.folder).as_posix(): path.stat() for path in sorted(found) if path.is_file()}
+        return [ListedObject(key, stat.st_size, _fingerprint(stat)) for key, stat in stats.items()]
 
     def _place(self, key: str) -> Path:
         """Return where `key` lies, or would lie if the folder is laid out like the bucket."""

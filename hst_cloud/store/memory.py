@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hst_cloud.errors import MemoryLimitError
 
-__all__ = ["available", "unwritten", "unwritten_array"]
+__all__ = ["available", "blank", "check_room", "unwritten"]
 
 # Bytes from which on it is looked what is there, which takes a tenth of a millisecond.
 _LARGE = 64 * 1024 * 1024
@@ -36,18 +36,35 @@ def unwritten(size: int) -> memoryview:
     MemoryLimitError
         There is no such memory.
     """
-    return unwritten_array(size).data
+    return blank(size).data
 
 
-def unwritten_array(size: int) -> NDArray[np.uint8]:
-    """Return the same as an array of bytes, shape (size,)."""
-    left = available() if size >= _LARGE else math.inf
-    if size > left:
-        raise _none(size, f"{left / 1e6:,.0f} MB are available")
+def blank(size: int) -> NDArray[np.uint8]:
+    """Return the same as an array, which is nobody else's.
+
+    Raises
+    ------
+    MemoryLimitError
+        There is no such memory.
+    """
+    check_room(size)
     try:
         return np.empty(size, np.uint8)
     except MemoryError as error:
         raise _none(size, "the system gave none") from error
+
+
+def check_room(size: int) -> None:
+    """Raise if there is no memory for so many bytes, in however many pieces they are to be taken.
+
+    Raises
+    ------
+    MemoryLimitError
+        So it is.
+    """
+    left = available() if size >= _LARGE else math.inf
+    if size > left:
+        raise _none(size, f"{left / 1e6:,.0f} MB are available")
 
 
 def available() -> float:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hst_cloud as hst
-from hst_cloud.errors import ArchiveAnswerError, HSTCloudWarning, QueryError
+from hst_cloud.errors import HSTCloudWarning, QueryError
 from hst_cloud.testing import LocalArchive, make_demo_archive
 
 YEAR = 365.25
@@ -117,11 +117,20 @@ def test_mistakes_are_told(arguments, said):
 
 
 def test_other_tables_are_told():
-    """A table of products, and a footprint that is none."""
+    """Such as one of products."""
     with pytest.raises(QueryError, match="has no column 'filters'"):
         hst.epochs(Table({"dataURI": ["x"]}))
-    with pytest.raises(ArchiveAnswerError, match="'BOX 1 2 3 4' is no footprint"):
-        hst.epochs(observed(("F606W", 0, "BOX 1 2 3 4")))
+
+
+def test_what_shows_nobody_knows_what_is_left_out():
+    """One warning names the rows whose footprint cannot be read; the others have their epochs."""
+    good = [("F606W", 0, square(10, 0)), ("F606W", 3 * YEAR, square(10, 0))]
+    table = observed(good[0], ("F606W", 1, "BOX 1 2 3 4"), good[1], ("F814W", 2, "BOX 1 2 3 4"))
+    text = r"2 of 4 observations are left out, .*:\nj00000001: 'BOX 1 2 3 4'\nj00000003: 'BOX 1 2 3 4'$"
+    with pytest.warns(HSTCloudWarning, match=text) as caught:
+        found = hst.epochs(table, "10.05 0.05")
+    assert found["obs_id"].tolist() == ["j00000000", "j00000002"]
+    assert (len(caught), caught[0].filename) == (1, __file__)
 
 
 def test_epochs_of_the_archive_are_products_and_cutouts(tmp_path):

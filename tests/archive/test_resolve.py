@@ -23,10 +23,11 @@ import hst_cloud as hst
 from hst_cloud.archive import resolve as module
 from hst_cloud.archive.resolve import resolve
 from hst_cloud.errors import HSTCloudWarning, ProductNameError, QueryError, StoreUnavailableError
+from hst_cloud.store.adapters import FolderStore
 from hst_cloud.store.objects import HTTPStore, ListedObject, Traffic
 from hst_cloud.store.policy import S3
 from hst_cloud.testing import LocalArchive
-from hst_cloud.values import Product, Progress
+from hst_cloud.values import ByteRange, Product, Progress
 
 COLUMNS = ["productFilename", "dataURI", "obs_id", "key", "s3_uri", "https_url", "size", "etag", "status", "reason"]
 NAME = "jbqf03gjq_flc.fits"
@@ -542,3 +543,19 @@ def test_rows_open_as_products():
     buffer = BytesIO()
     table.write(buffer, format="votable")
     assert buffer.getvalue()
+
+
+def test_files_side_by_side_are_in_their_folder(tmp_path):
+    """A folder that download has filled: files are found by their names, as they are when they are opened."""
+    for name in (NAME, "jbqf03gmq_flc.fits", "manifest.ecsv"):
+        (tmp_path / name).write_bytes(b"12345")
+    missing = "jbqf03gpq_flc.fits"
+    table = resolve([NAME, missing, NAME[:9]], verify=True, store=tmp_path)
+    assert table["status"].tolist() == ["in_cloud", "missing", "in_cloud"]
+    assert table["key"].tolist() == resolve([NAME, missing, NAME[:9]])["key"].tolist()
+    assert table["size"].tolist() == [5, None, 5]
+    assert table["reason"][0] == ""
+    assert (
+        resolve(NAME, verify=True, store=tmp_path)["etag"][0]
+        == FolderStore(tmp_path).read(KEY, [ByteRange(0, 1)])[0].etag
+    )

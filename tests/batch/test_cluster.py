@@ -27,6 +27,15 @@ def test_workers_open_files_at_the_clients_archive(archive, client):
     assert sum(hst.report()["requests"]) == sum(before["requests"])
 
 
+def test_workers_read_the_folder_that_the_client_reads(archive, client, monkeypatch):
+    """What ``HST_CLOUD_STORE`` names here is read there, too, and nobody asks the archive."""
+    client.run(os.getpid)  # the workers are there before the setting, and do not inherit it
+    monkeypatch.setenv("HST_CLOUD_STORE", str(archive.folder))
+    outcomes = list(hst.map(total, NAMES[:4], dask_client=client))
+    assert sorted(o.value for o in outcomes) == [0.0, 600.0, 1200.0, 1800.0]
+    assert archive.requests == []
+
+
 def test_failures_and_what_cannot_travel_are_outcomes(archive, client):
     """Each with its reason, and the others as they are."""
 
@@ -45,7 +54,7 @@ def test_failures_and_what_cannot_travel_are_outcomes(archive, client):
     outcomes = list(hst.map(mixed, [*NAMES[:3], "jbqf03gzq_flt.fits"], dask_client=client))
     reasons = sorted(o.reason for o in outcomes)
     assert [o.value for o in outcomes if o.ok] == [1200.0]
-    assert reasons[1].startswith("ObjectNotFoundError: ")
+    assert reasons[1].startswith("NotInCloudError: ")
     assert reasons[2].startswith("TypeError: ForeignError: 1 and 2 cannot be handed to another process")
     assert reasons[3].startswith("TypeError: the value cannot be handed to another process")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
@@ -79,14 +80,124 @@ def test_row_19_access_denied(read):
     assert "keys that do not exist" in str(found.error)
 
 
+@pytest.fixture
+def moved(tmp_path, monkeypatch, hdul):
+    """Serve two files that do not lie where their names say, but where MAST says, and two that do."""
+    for name in MOVED:
+        path = tmp_path / "hst" / "public" / "jbqf" / "jbqf03010" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        hdul.writeto(path)
+    for name in THERE:
+        put(tmp_path, name, hdul)
+    with LocalArchive(tmp_path) as archive:
+        monkeypatch.setenv("HST_CLOUD_ENDPOINT", archive.endpoint)
+        hst.resolve("mast:HLSP/none/hlsp_none.fits", verify=True)  # the archive looks through its folder once
+        archive.forget()
+        yield archive
+
+
+MOVED = ["jbqf03021_drz.fits", "jbqf03031_drz.fits"]
+THERE = ["jbqf03gjq_flc.fits", "jbqf03gmq_flc.fits"]
+ABSENT = "jbqf03gkq_flc.fits"
+
+
+def to_mast(archive):
+    return [request for request in archive.requests if request.service == "mast"]
+
+
+def target(hdul):
+    return hdul[0].header["TARGNAME"]
+
+
+READERS = {
+    "open": lambda name: target(hst.open(name, index=False)),
+    "read": lambda name: target(hst.read(name, index=False)),
+    "cutout": lambda name: hst.cutout(name, (100, 100), 5, wcs=False, mask=False, uncertainty=False, index=False).meta[
+        "TARGNAME"
+    ],
+    "cutouts": lambda name: hst.cutouts([name], (100, 100), 5, wcs=False, mask=False, uncertainty=False, index=False)[
+        0
+    ].meta["TARGNAME"],
+    "headers": lambda name: hst.headers(name, "TARGNAME", index=False)["TARGNAME"][0],
+    "to_dask": lambda name: "NGC 3603" if hst.to_dask(name, "SCI", index=False).shape == (800, 500) else "",
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_row_20_a_file_that_lies_elsewhere(moved, reader):
+    """MAST is asked once where it is, and it is read there."""
+    assert READERS[reader](MOVED[0]) == "NGC 3603"
+    assert len(to_mast(moved)) == 1
+    assert moved.requests[0].status == 404
+    moved.forget()
+    assert READERS[reader](THERE[0]) == "NGC 3603"
+    assert to_mast(moved) == []
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_row_20_a_file_that_is_nowhere(moved, reader):
+    """The error says that the bucket has it not, that MAST knows no place, and how MAST itself is asked for it."""
+    text = r"jbqf03gkq_flc\.fits is not in the bucket: .*jbqf03gkq/jbqf03gkq_flc\.fits does not exist, and MAST's "
+    with pytest.raises(NotInCloudError, match=text + r"path_lookup tells no place for it\..*source='mast'"):
+        READERS[reader](ABSENT)
+    assert [request.status for request in moved.requests] == [404, 200]
+
+
+def test_row_20_many_files_that_are_not_there(moved):
+    """One question for all of them, however they are mixed with others."""
+    names = [THERE[0], MOVED[0], ABSENT, THERE[1], MOVED[1], "jbqf03goq_flc.fits"]
+    with pytest.warns(hst.errors.HSTCloudWarning, match=r"2 of 6 products"):
+        table = hst.headers(names, "TARGNAME", index=False, on_error="mask")
+    assert table["TARGNAME"].mask.tolist() == [False, False, True, False, False, True]
+    assert "tells no place" in table.meta["errors"][ABSENT]
+    assert len(to_mast(moved)) == 1
+
+
+def test_row_20_mast_cannot_be_asked(moved, monkeypatch):
+    """The error is the bucket's, says so, and does not wait for long."""
+    monkeypatch.setattr("hst_cloud.archive.elsewhere.PATIENCE", 0.2)
+    moved.faults = [Fault(service="mast", status=503)]
+    text = r"jbqf03gkq_flc\.fits.* does not exist.*MAST, which may know another place, could not be asked: .*HTTP 503"
+    with pytest.raises(ObjectNotFoundError, match=text) as caught:
+        hst.open(ABSENT)
+    assert caught.value.request_id
+    moved.forget()
+    with hst.budget(requests=1), pytest.raises(ObjectNotFoundError, match=r"could not be asked: .*budget"):
+        hst.open(ABSENT)
+    assert to_mast(moved) == []
+
+
+def test_row_20_a_path_of_masts_that_is_none(moved):
+    """What MAST tells is read only if it is a key of that file."""
+    uri = f"mast:HST/product/{ABSENT}"
+    for path, told in [
+        ("/../etc/passwd", "an unacceptable place"),
+        (f"/hst/public/jbqf/jbqf03gkq/{ABSENT}", "the same"),
+    ]:
+        moved.faults = [Fault(service="mast", status=200, body=json.dumps({uri: {"path": path}}))]
+        with pytest.raises(NotInCloudError, match=told):
+            hst.open(ABSENT)
+
+
+def test_row_20_places_that_nobody_asks_mast_about(moved, tmp_path):
+    """A folder, another bucket, and what a listing has shown to be there."""
+    (shown,) = hst.resolve(THERE[0], verify=True)
+    moved.forget()
+    (tmp_path / shown["key"]).unlink()
+    with pytest.raises(ObjectNotFoundError, match="does not exist"):
+        hst.open(shown)
+    for store in (tmp_path, HTTPStore(f"{moved.endpoint}/elsewhere")):
+        with pytest.raises(ObjectNotFoundError):
+            hst.open(ABSENT, store=store)
+    assert to_mast(moved) == []
+
+
 def test_row_20_a_key_that_is_not_there(archive):
-    """Opening says that it does not exist, and what would look for it; what is exclusive is said to be so."""
-    with pytest.raises(ObjectNotFoundError, match=r"jbqf03gkq_flc\.fits.*does not exist.*resolve"):
-        hst.open("jbqf03gkq_flc.fits")
-    assert len(archive.requests) == 1
+    """What is exclusive is said to be so, and MAST is not asked."""
     exclusive = hst.Product(filename="jbqf03gkq_flc.fits", key=archive.key.replace("gjq", "gkq"), status="exclusive")
-    with pytest.raises(NotInCloudError):
+    with pytest.raises(NotInCloudError, match="MAST serves those with rights"):
         hst.open(exclusive)
+    assert len(archive.requests) == 1
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

@@ -314,6 +314,44 @@ def test_row_52_more_than_the_memory_holds(large, large_from):
     assert "Nothing was read" in done.stdout
 
 
+FILE_TOO_MUCH = """
+import hst_cloud as hst
+from hst_cloud.fits.pixels import box_array, image_of
+from hst_cloud.fits.structure import extent
+from hst_cloud.store.memory import available
+from hst_cloud.store.segments import Segments
+available.__globals__["_LARGE"] = {large}
+try:
+    hst.read({name!r}, store={folder!r}, index=False)
+except MemoryError as error:
+    print(type(error).__name__, error)
+header = open(sys.argv[2], "rb").read(2880)
+image = image_of(header, extent(header, 0))
+try:
+    box_array(image, ((0, 50_000), (0, 30_000)), Segments())
+except MemoryError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not keep to this limit")
+@pytest.mark.parametrize("large_from", [1, 10**12])
+def test_row_52_an_image_that_is_larger_than_the_memory(large, tmp_path, large_from):
+    """A whole file, and a part that is put together, are refused before memory is asked for."""
+    key = put(tmp_path, NAME, b"")
+    cards = ["SIMPLE  = T", "BITPIX  = -32", "NAXIS   = 2", "NAXIS1  = 40000", "NAXIS2  = 50000", "END"]
+    with (tmp_path / key).open("r+b") as file:  # of which the disk holds the header alone
+        file.write("".join(card.ljust(80) for card in cards).ljust(2880).encode())
+        file.truncate(2880 * (1 + -(-8_000_000_000 // 2880)))
+    body = FILE_TOO_MUCH.format(large=large_from, name=NAME, folder=str(tmp_path))
+    code = LIMITED.format(limit="RLIMIT_AS", value=3_000_000_000, body=body)
+    command = [sys.executable, "-c", code, f"{large.endpoint}/stpubdata", str(tmp_path / key)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    first, second = done.stdout.splitlines() or ("", "")
+    assert first.startswith("MemoryLimitError 8,000,000,000 bytes are to be read at once"), done.stderr
+    assert second.startswith("MemoryLimitError 6,000,000,000 bytes are to be read at once"), done.stderr
+
+
 # --- Checksums -------------------------------------------------------------------------------------------------------
 
 CRC = base64.b64encode(zlib.crc32(CONTENT).to_bytes(4, "big")).decode()

@@ -18,7 +18,7 @@ from sparse_files import Sparse
 from support import RecordingStore, put
 
 import hst_cloud as hst
-from hst_cloud.errors import NotInCloudError, ObjectChangedError, ObjectNotFoundError
+from hst_cloud.errors import NotInCloudError, ObjectChangedError
 from hst_cloud.fits.index import Index
 from hst_cloud.testing import LocalArchive
 from hst_cloud.testing.demo.imaging import acs_wfc_flc
@@ -79,10 +79,12 @@ def test_with_mast_as_source_the_bucket_still_comes_first(archive, image):
     with hst.open(NAME, source="mast") as hdul:
         assert len(hdul) == 4
     assert {r.service for r in archive.requests} == {"s3"}
-    with pytest.raises(ObjectNotFoundError):
+    with pytest.raises(NotInCloudError, match="source='mast'"):
         hst.open("jbqf03gkq_flc.fits")
+    archive.forget()
     with hst.open("jbqf03gkq_flc.fits", source="mast") as hdul:
         assert np.array_equal(hdul["SCI", 1].section[0], image[0])
+    assert not any("path_lookup" in r.path for r in archive.requests)
 
 
 def test_a_replaced_object_is_found_by_the_server(archive, image, tmp_path):

@@ -23,7 +23,6 @@ from hst_cloud.errors import (
     HSTCloudWarning,
     MemoryLimitError,
     NotInCloudError,
-    ObjectNotFoundError,
     QueryError,
     TruncatedFileError,
 )
@@ -295,7 +294,7 @@ def test_an_object_that_is_gone_is_not_found(tmp_path):
     with LocalArchive(tmp_path), Index(tmp_path / "index") as index:
         hst.read(NAME, index=index)
         (tmp_path / key).unlink()
-        with pytest.raises(ObjectNotFoundError, match=NAME):
+        with pytest.raises(NotInCloudError, match=NAME):
             hst.read(NAME, index=index)
 
 

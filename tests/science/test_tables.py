@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.table import QTable
 from support import RecordingStore, put
 
-from hst_cloud.errors import FormatError, HSTCloudWarning, ObjectNotFoundError, QueryError
+from hst_cloud.errors import FormatError, HSTCloudWarning, NotInCloudError, QueryError
 from hst_cloud.science.tables import columns, table, tables
 from hst_cloud.testing import LocalArchive
 from hst_cloud.testing.demo import cos, sensors, stis, support
@@ -167,7 +167,7 @@ def test_a_broken_product_raises_in_its_turn(archive, tmp_path):
     names = files_of(tmp_path)
     found = columns([*names[:3], "odbue5999_x1d.fits", *names[3:]])
     assert [next(found)[0].filename for _ in range(3)] == names[:3]
-    with pytest.raises(ObjectNotFoundError, match="odbue5999"):
+    with pytest.raises(NotInCloudError, match="odbue5999"):
         next(found)
 
 
