@@ -117,3 +117,23 @@ def test_row_51_reading_while_the_loop_of_a_notebook_runs(served, execute):
     execute(notebook)
     said = ["".join(out.get("text") or out["data"]["text/plain"] for out in cell.outputs) for cell in notebook.cells]
     assert said == ["", "2", str([2] * 6), "interrupted", "(True, 2)"]
+
+
+BAR = """# %%
+import time
+import hst_cloud as hst
+from hst_cloud.values import Progress
+bar = hst.progress_bar("cutting", patience=0.0)
+bar(Progress(what="products", done=1, total=2))
+# %%
+bar(Progress(what="products", done=2, total=2))
+bar(Progress(what="products", done=1, total=2))
+"""
+
+
+def test_a_bar_in_a_notebook_is_one_line_of_the_cell(execute):
+    """It is shown without a terminal, wiped when the call is done, and a later call has a line of its own."""
+    notebook = jupytext.reads(BAR, fmt="py:percent")
+    execute(notebook)
+    said = [[output["data"]["text/plain"] for output in cell.outputs] for cell in notebook.cells]
+    assert said == [[""], ["cutting: 1 of 2 products, 0 s"]]

@@ -23,6 +23,7 @@ _MOST = 12  # positions in one picture
 _LABELS = {"abmag": "AB magnitude", "stmag": "ST magnitude", "rate": "Rate (e⁻ / s)"}
 _ERRORS = {"abmag": "mag_err", "stmag": "mag_err", "rate": "rate_err"}
 _MARKERS = "osD^vP"
+_LITTLE = 1e-6  # of an aperture: less is rounding
 _SHORT = 2.0  # days: of a shorter curve the whole days are no news
 
 
@@ -123,7 +124,7 @@ def _values(column: Any) -> Floats:
 
 def _points(axes: Any, time: Floats, rows: QTable, brightness: Brightness, look: dict[str, str]) -> None:
     values, errors = _values(rows[brightness]), _values(rows[_ERRORS[brightness]])
-    there, partly = np.isfinite(values), _values(rows["masked"]) > 0
+    there, partly = np.isfinite(values), _values(rows["masked"]) > _LITTLE
     for chosen, hollow in (
         (there & ~partly, {}),
         (there & partly, {"mfc": "white", "label": _also(look, "partly masked")}),
