@@ -105,7 +105,7 @@ def _in_notebook() -> Callable[[str], None] | None:
     ipython: Any = sys.modules.get("IPython")  # is imported where there is a notebook
     if ipython is None or not hasattr(ipython.get_ipython(), "kernel"):
         return None
-    display: Any = sys.modules["IPython.display"].display  # type: ignore[attr-defined]  # known at run time alone
+    display: Any = sys.modules["IPython.display"].display
     shown: list[Any] = []
 
     def write(text: str) -> None:
