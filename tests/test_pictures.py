@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.nddata import CCDData
+from astropy.wcs import WCS
 from hypothesis import given
 from hypothesis import strategies as st
 from sparse_files import Sparse
@@ -46,6 +47,20 @@ def test_a_cutout_is_named_and_its_masked_pixels_are_blank():
     shown = axes.images[0].get_array().filled(np.nan)
     assert np.argwhere(np.isnan(shown)).tolist() == [[3, 4]]
     assert shown[0, 0] == image.data[0, 0]
+
+
+@pytest.mark.parametrize(("roll", "sides"), [(10, "bl"), (80, "lb"), (190, "bl"), (-100, "lb")])
+def test_no_coordinate_is_written_over_the_title(roll, sides):
+    """However the telescope was rolled, both are below or to the left, each where it changes most."""
+    image = stamp()
+    image.wcs = WCS(naxis=2)
+    image.wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    cosine, sine = np.cos(np.radians(roll)), np.sin(np.radians(roll))
+    image.wcs.wcs.cd = np.array([[-cosine, sine], [sine, cosine]]) / 3600
+    axes = plots.cutout(image).axes[0]
+    axes.figure.canvas.draw()
+    assert "".join(side for one in axes.coords for side in one.get_ticklabel_position()) == sides
+    assert "".join(side for one in axes.coords for side in one.get_axislabel_position()) == sides
 
 
 def test_a_mosaic_shows_its_weight_and_where_there_is_none():
