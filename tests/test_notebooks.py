@@ -31,6 +31,8 @@ MOST_BYTES = {
     "tour": 8e6,
     "wfc3": 0.5e6,
 }
+REFUSED = {"dask": [404]}
+"""Answers that a notebook means to get: a name of which there is no file."""
 
 
 def read(path):
@@ -70,7 +72,7 @@ def test_a_notebook_runs(path, served, execute):
     assert [output.text for output in said if output.output_type == "stream" and output.name == "stderr"] == []
     figures = [output for output in said if "image/png" in output.get("data", {})]
     assert len(figures) >= FEWEST_FIGURES[path.stem]
-    assert {request.status for request in served.requests} <= {200, 206}
+    assert {request.status for request in served.requests} <= {200, 206, *REFUSED.get(path.stem, ())}
     assert {request.service for request in served.requests} == {"mast", "s3"}
     assert sum(request.bytes for request in served.requests if request.service == "s3") < MOST_BYTES[path.stem]
 
