@@ -24,7 +24,7 @@ MOST_BYTES = {
     "cos": 2e6,
     "cost": 10e6,
     "cutouts": 0.6e6,
-    "dask": 20e6,
+    "dask": 32e6,
     "fgs": 0.4e6,
     "keywords": 1.5e6,
     "stis": 1e6,
