@@ -24,6 +24,7 @@ from hst_cloud.archive.epochs import epochs
 from hst_cloud.archive.mast import products, search
 from hst_cloud.archive.pairs import pairs
 from hst_cloud.archive.resolve import resolve
+from hst_cloud.bars import progress_bar
 from hst_cloud.batch.arrays import to_dask
 from hst_cloud.batch.mapping import map  # noqa: A004  # read as hst_cloud.map
 from hst_cloud.cost.budgets import budget
@@ -71,6 +72,7 @@ __all__ = [
     "parents",
     "photometry",
     "products",
+    "progress_bar",
     "read",
     "references",
     "report",

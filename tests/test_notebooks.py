@@ -14,17 +14,25 @@ pytest.importorskip("ipykernel")
 pytest.importorskip("matplotlib")
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.md"))
-FEWEST_FIGURES = {"bulk": 3, "cos": 2, "cost": 2, "fgs": 3, "keywords": 1, "stis": 3, "tour": 5, "wfc3": 2}
+FEWEST_FIGURES = {
+    "acs": 4, "bulk": 3, "cos": 2, "cost": 2, "cutouts": 5, "dask": 2, "fgs": 3, "keywords": 1, "stis": 3, "tour": 5,
+    "wfc3": 2,
+}  # fmt: skip
 MOST_BYTES = {
+    "acs": 6e6,
     "bulk": 12e6,
     "cos": 2e6,
     "cost": 10e6,
+    "cutouts": 0.6e6,
+    "dask": 32e6,
     "fgs": 0.4e6,
     "keywords": 1.5e6,
     "stis": 1e6,
     "tour": 8e6,
     "wfc3": 0.5e6,
 }
+REFUSED = {"dask": [404]}
+"""Answers that a notebook means to get: a name of which there is no file."""
 
 
 def read(path):
@@ -64,7 +72,7 @@ def test_a_notebook_runs(path, served, execute):
     assert [output.text for output in said if output.output_type == "stream" and output.name == "stderr"] == []
     figures = [output for output in said if "image/png" in output.get("data", {})]
     assert len(figures) >= FEWEST_FIGURES[path.stem]
-    assert {request.status for request in served.requests} <= {200, 206}
+    assert {request.status for request in served.requests} <= {200, 206, *REFUSED.get(path.stem, ())}
     assert {request.service for request in served.requests} == {"mast", "s3"}
     assert sum(request.bytes for request in served.requests if request.service == "s3") < MOST_BYTES[path.stem]
 
@@ -117,3 +125,23 @@ def test_row_51_reading_while_the_loop_of_a_notebook_runs(served, execute):
     execute(notebook)
     said = ["".join(out.get("text") or out["data"]["text/plain"] for out in cell.outputs) for cell in notebook.cells]
     assert said == ["", "2", str([2] * 6), "interrupted", "(True, 2)"]
+
+
+BAR = """# %%
+import time
+import hst_cloud as hst
+from hst_cloud.values import Progress
+bar = hst.progress_bar("cutting", patience=0.0)
+bar(Progress(what="products", done=1, total=2))
+# %%
+bar(Progress(what="products", done=2, total=2))
+bar(Progress(what="products", done=1, total=2))
+"""
+
+
+def test_a_bar_in_a_notebook_is_one_line_of_the_cell(execute):
+    """It is shown without a terminal, wiped when the call is done, and a later call has a line of its own."""
+    notebook = jupytext.reads(BAR, fmt="py:percent")
+    execute(notebook)
+    said = [[output["data"]["text/plain"] for output in cell.outputs] for cell in notebook.cells]
+    assert said == [[""], ["cutting: 1 of 2 products, 0 s"]]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.nddata import CCDData
+from astropy.wcs import WCS
 from hypothesis import given
 from hypothesis import strategies as st
 from sparse_files import Sparse
@@ -48,14 +49,33 @@ def test_a_cutout_is_named_and_its_masked_pixels_are_blank():
     assert shown[0, 0] == image.data[0, 0]
 
 
+@pytest.mark.parametrize(("roll", "sides"), [(10, "bl"), (80, "lb"), (190, "bl"), (-100, "lb")])
+def test_no_coordinate_is_written_over_the_title(roll, sides):
+    """However the telescope was rolled, both are below or to the left, each where it changes most."""
+    image = stamp()
+    image.wcs = WCS(naxis=2)
+    image.wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    cosine, sine = np.cos(np.radians(roll)), np.sin(np.radians(roll))
+    image.wcs.wcs.cd = np.array([[-cosine, sine], [sine, cosine]]) / 3600
+    axes = plots.cutout(image).axes[0]
+    axes.figure.canvas.draw()
+    assert "".join(side for one in axes.coords for side in one.get_ticklabel_position()) == sides
+    assert "".join(side for one in axes.coords for side in one.get_axislabel_position()) == sides
+
+
 def test_a_mosaic_shows_its_weight_and_where_there_is_none():
-    """Beside the image lies its weight, blank where nothing was exposed."""
+    """Beside the image lies its weight from 0, in seconds, blank where nothing was exposed."""
     weight = np.full((20, 30), 100.0)
     weight[:, :5] = 0
-    figure = plots.mosaic(stamp(weight=weight))
+    figure = plots.mosaic(
+        stamp(weight=weight, WEIGHTS="EXPTIME", NINPUT=4, INSTRUME="ACS", DETECTOR="WFC", FILTER="F814W")
+    )
+    assert [axes.get_title(loc="left") for axes in figure.axes if axes.images] == ["ACS/WFC  F814W", "Weight"]
+    assert "exposure time (s)" in [axes.get_ylabel() for axes in figure.axes]
     (shown,) = figure.axes[1].images or figure.axes[2].images
     assert np.isnan(shown.get_array().filled(np.nan)[:, :5]).all()
     assert shown.get_array().filled(np.nan)[0, 5] == 100.0
+    assert shown.norm.vmin == 0
 
 
 def test_what_has_no_weight_is_no_mosaic():
@@ -116,6 +136,16 @@ def test_several_spectra_share_units_and_are_told_apart(tmp_path):
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["FUVA", "FUVB"]
     assert [line.get_ydata()[0] for line in figure.axes[0].lines[::2]] == pytest.approx([1.0, 3.0])
     figure.savefig(tmp_path / "a.png")
+
+
+def test_a_sum_is_told_from_what_was_added():
+    """What `hst.coadd` returns says of how many it is, alone and among its inputs, of which it has no color."""
+    inputs = [curve(np.full(9, 1.0), file=name, OPT_ELEM="G130M") for name in "ab"]
+    added = curve(np.full(9, 1.0), OPT_ELEM="G130M", inputs=[{"file": "a"}, {"file": "b"}])
+    assert title(plots.spectra(added).axes[0])[1] == "1 spectrum  G130M co-added, 2 inputs"
+    axes = plots.spectra([*inputs, added]).axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b", "G130M co-added, 2 inputs"]
+    assert axes.lines[4].get_color() == "black"
 
 
 def test_spectra_that_share_no_units_are_an_error():

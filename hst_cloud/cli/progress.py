@@ -10,14 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO, TypeAlias
 
-from hst_cloud.cli.text import human_size
+from hst_cloud.bars import PATIENCE, PERIOD, line_of
 from hst_cloud.values import Progress
 
 __all__ = ["Watcher", "progress_line"]
-
-PATIENCE = 1.0
-"""Seconds without a word: what is done by then needs no progress."""
-_PERIOD = 0.2
 
 Watcher: TypeAlias = Callable[[Progress], None]
 """What is told how far a call has come."""
@@ -53,9 +49,9 @@ def progress_line(what: str, *, stream: TextIO | None = None, patience: float = 
         shown = False
         wait = patience
         while not ended.wait(wait):
-            wait = _PERIOD
+            wait = PERIOD
             shown = True
-            text = _line(what, latest[-1] if latest else None, time.monotonic() - began)
+            text = line_of(what, latest[-1] if latest else None, time.monotonic() - began)
             stream.write("\r\x1b[K" + text[: shutil.get_terminal_size().columns - 1])
             stream.flush()
         if shown:
@@ -69,18 +65,3 @@ def progress_line(what: str, *, stream: TextIO | None = None, patience: float = 
     finally:
         ended.set()
         thread.join()
-
-
-def _line(what: str, latest: Progress | None, seconds: float) -> str:
-    if latest is None:
-        return f"{what} ... {seconds:.0f} s"
-    total = "" if latest.total is None else f" of {latest.total:,}"
-    return f"{what}: {latest.done:,}{total} {latest.what}{_bytes(latest, seconds)}, {seconds:.0f} s"
-
-
-def _bytes(latest: Progress, seconds: float) -> str:
-    """Return how many bytes have come, of how many and how fast, where they are counted."""
-    if latest.bytes is None:
-        return ""
-    total = f" of {human_size(latest.size)}" if latest.size else ""
-    return f", {human_size(latest.bytes)}{total}, {human_size(latest.bytes / max(seconds, 1e-3))}/s"

@@ -13,9 +13,10 @@ from typing import Any, cast
 from astropy.table import Column, Table
 from astropy.time import Time
 
+from hst_cloud.bars import human_size
 from hst_cloud.cli.tables import Value, plain_values, table_of
 
-__all__ = ["HDUS", "OBSERVATIONS", "PLACES", "PRODUCTS", "human_size", "opened", "plain", "render", "shown"]
+__all__ = ["HDUS", "OBSERVATIONS", "PLACES", "PRODUCTS", "opened", "plain", "render", "shown"]
 
 # The columns that tell most, in that order, of each command's tables.
 OBSERVATIONS = (
@@ -32,15 +33,6 @@ HDUS = ("hdu", "name", "ver", "type", "cards", "dimensions", "format")
 def plain(text: str) -> str:
     """Return `text` on one line without anything that a terminal would obey: a blank for each such character."""
     return "".join(c if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029" else " " for c in text)
-
-
-def human_size(size: float) -> str:
-    """Return bytes as a person reads them: ``168 MB``, in powers of ten."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def render(table: Table, columns: Sequence[str], *, width: int, rows: int = 0, every: bool = False) -> str:

@@ -2,7 +2,8 @@
 
 `quicklook` draws a product, or an open one, from as few of its bytes as will do; `image`, `spectrum`, `counts` and
 `events` draw what it finds in there. `cutout`, `cutouts`, `mosaic` and `spectra` draw what the verbs of these names
-return. `layout` draws a map of a file and of what was read of it.
+return, `light_curve` what photometry found, `footprints` where on the sky observations lie. `layout` draws a map of a
+file and of what was read of it.
 
 Each returns a `matplotlib.figure.Figure` that belongs to nobody: pyplot and its global state are not used, so that
 they work in threads, on servers and in notebooks alike. ``figure.savefig("look.png")`` writes a file.
@@ -13,9 +14,11 @@ matplotlib comes with the extra ``plot``, and is imported when something is draw
 from __future__ import annotations
 
 from hst_cloud.drawable import Picture, kind_of
+from hst_cloud.plots.curves import light_curve
 from hst_cloud.plots.maps import layout
 from hst_cloud.plots.quicklooks import counts, events, image, quicklook, spectrum
 from hst_cloud.plots.results import cutout, cutouts, mosaic, spectra
+from hst_cloud.plots.skies import footprints
 
 __all__ = [
     "Picture",
@@ -23,9 +26,11 @@ __all__ = [
     "cutout",
     "cutouts",
     "events",
+    "footprints",
     "image",
     "kind_of",
     "layout",
+    "light_curve",
     "mosaic",
     "quicklook",
     "spectra",

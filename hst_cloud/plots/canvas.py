@@ -93,12 +93,20 @@ def sky_axes(figure: Figure, wcs: WCS | None, *place: int) -> Any:
         axes.set(xlabel="x (pixels, from 0)", ylabel="y (pixels, from 0)")
         return axes
     axes = figure.add_subplot(*place, axes_class=WCSAxes, wcs=wcs)
-    for coordinate, label in zip(axes.coords, ("Right ascension", "Declination"), strict=True):
+    for coordinate, label, side in zip(axes.coords, ("Right ascension", "Declination"), _sides(wcs), strict=True):
+        coordinate.set_ticklabel_position(side)  # never above: there is the title
+        coordinate.set_axislabel_position(side)
         coordinate.set_axislabel(f"{label} ({wcs.wcs.radesys or 'ICRS'})", minpad=0.7)
         coordinate.set_ticklabel(size=9, exclude_overlapping=True)
         coordinate.set_ticks(number=5)
     axes.coords.grid(color="white", alpha=0.18, linewidth=0.6)
     return axes
+
+
+def _sides(wcs: WCS) -> str:
+    """Return on which side each coordinate is told: declination to the left, or below where it changes that way."""
+    _, (along_x, along_y) = wcs.pixel_scale_matrix
+    return "bl" if abs(along_y) >= abs(along_x) else "lb"
 
 
 def fit_flux(axes: Axes, values: Floats) -> None:

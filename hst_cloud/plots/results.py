@@ -43,7 +43,7 @@ def cutout(image: CCDData) -> Figure:
         matplotlib is not installed.
     """
     figure = figure_of()
-    axes = _panel(figure, image, _valid(image), (), unit=image.unit)
+    axes = _panel(figure, image, _valid(image), (), label=_text(image.unit))
     masked = 0 if image.mask is None else np.count_nonzero(image.mask)
     titled(axes, _name(image), _size(image) + (f", {masked:,} masked" if masked else ""))
     return figure
@@ -74,12 +74,20 @@ def mosaic(image: CCDData) -> Figure:
         message = "this image has no attribute 'weight': draw it with hst_cloud.plots.cutout"
         raise QueryError(message)
     figure = figure_of(11.5, 5.4)
-    axes = _panel(figure, image, _valid(image), (1, 2, 1), unit=image.unit)
+    axes = _panel(figure, image, _valid(image), (1, 2, 1), label=_text(image.unit))
     titled(axes, _name(image), _size(image))
     values = np.asarray(weight, dtype=np.float64)
-    axes = _panel(figure, image, np.where(values > 0, values, np.nan), (1, 2, 2), unit=getattr(weight, "unit", None))
-    titled(axes, "Weight", "blank where nothing was exposed")
+    axes = _panel(
+        figure, image, np.where(values > 0, values, np.nan), (1, 2, 2), label=_weight_label(image), plain=True
+    )
+    titled(axes, "Weight", "blank where no good pixel was exposed")
     return figure
+
+
+def _weight_label(image: CCDData) -> str:
+    """Return what a weight is counted in: exposures' is their time, a drizzled image's what its WHT has."""
+    kind = str(image.meta.get("WEIGHTS", "weight"))
+    return "exposure time (s)" if kind == "EXPTIME" else kind
 
 
 def cutouts(images: Iterable[CCDData], *, columns: int = 5) -> Figure:
@@ -120,13 +128,16 @@ def cutouts(images: Iterable[CCDData], *, columns: int = 5) -> Figure:
     return figure
 
 
-def _panel(figure: Figure, image: CCDData, data: Floats, place: Sequence[int], *, unit: Any) -> Any:
+def _panel(
+    figure: Figure, image: CCDData, data: Floats, place: Sequence[int], *, label: str, plain: bool = False
+) -> Any:
+    """Draw pixels with sky axes and a bar; plainly, from 0 to the greatest, or so that faint and bright parts show."""
     celestial = None if image.wcs is None else image.wcs.celestial
     axes = sky_axes(figure, celestial, *place)
-    drawn = axes.imshow(data, origin="lower", norm=stretch(data), cmap="gray", interpolation="nearest", aspect="equal")
+    colors: dict[str, Any] = {"vmin": 0.0, "cmap": "viridis"} if plain else {"norm": stretch(data), "cmap": "gray"}
+    drawn = axes.imshow(data, origin="lower", interpolation="nearest", aspect="equal", **colors)
     axes.set_facecolor(_MASKED)
-    label = _text(unit) or "value"
-    figure.colorbar(drawn, ax=axes, label=label, shrink=0.9, pad=0.03)
+    figure.colorbar(drawn, ax=axes, label=label or "value", shrink=0.9, pad=0.03)
     return axes
 
 
@@ -141,16 +152,25 @@ def _valid(image: CCDData) -> Floats:
 
 
 def _name(image: CCDData) -> str:
-    """Return what to call an image: its file, and what it is of."""
+    """Return what to call an image: its file, and what it is of; a mosaic has an instrument instead."""
     key = str(image.meta.get("S3KEY", ""))
-    said = (key.rpartition("/")[2], image.meta.get("TARGNAME", ""), drawable.element_of(image.meta))
+    mosaicked = "NINPUT" in image.meta
+    of = "/".join(str(image.meta.get(word, "")) for word in ("INSTRUME", "DETECTOR")) if mosaicked else ""
+    said = (key.rpartition("/")[2], image.meta.get("TARGNAME", ""), of, drawable.element_of(image.meta))
     return "  ".join(str(part).strip() for part in said if str(part).strip()) or "Image"
 
 
 def _size(image: CCDData) -> str:
     rows, columns = image.shape
+    if "NINPUT" in image.meta and image.wcs is not None:
+        side = image.wcs.proj_plane_pixel_scales()[0].to_value(u.arcsec)
+        return f"mosaic of {_chips(image.meta['NINPUT'])}, {rows} x {columns} pixels of {side:.3g} arcsec"
     hdu, box = image.meta.get("HDU", ""), image.meta.get("CUTOUT", "")
     return f"{hdu} {box}, {rows} x {columns} pixels".strip(" ,")
+
+
+def _chips(number: int) -> str:
+    return f"{number} chip{'' if number == 1 else 's'}"
 
 
 def spectra(spectra: Spectrum | Iterable[Spectrum]) -> Figure:
@@ -185,7 +205,7 @@ def spectra(spectra: Spectrum | Iterable[Spectrum]) -> Figure:
     clean = np.concatenate([flux[~drawable.airglow(x)] if wavelength == u.AA else flux for x, flux in curves])
     power = drawable.power_of_ten(clean)
     for number, ((x, flux), label) in enumerate(zip(curves, _labels(several), strict=True)):
-        color = COLORS[number % len(COLORS)]
+        color = "black" if len(several) > 1 and _added(several[number]) else COLORS[number % len(COLORS)]
         axes.plot(x, flux / 10.0**power, color=color, linewidth=0.8, label=label)
         gaps = x[np.isnan(flux)]
         axes.plot(gaps, np.full(gaps.size, 0.012), "|", color=color, markersize=4, transform=axes.get_xaxis_transform())
@@ -218,11 +238,19 @@ def _labels(several: Sequence[Spectrum]) -> list[str]:
     """Return what tells the spectra apart: of the keywords that differ between them."""
     said = [{key: str(one.meta.get(key) or "") for key in ("file", "segment", "order", "OPT_ELEM")} for one in several]
     telling = [key for key in said[0] if len({one[key] for one in said}) > 1]
-    return [" ".join(one[key] for key in telling if one[key]) for one in said]
+    names = [" ".join(one[key] for key in telling if one[key]) for one in said]
+    return [_added(one) or name for name, one in zip(names, several, strict=True)] if len(several) > 1 else names
+
+
+def _added(spectrum: Spectrum) -> str:
+    """Return of how many spectra one is the sum: of none if it is as it was read."""
+    inputs = spectrum.meta.get("inputs")
+    return f"{spectrum.meta.get('OPT_ELEM') or ''} co-added, {len(inputs)} inputs".strip() if inputs else ""
 
 
 def _what(several: Sequence[Spectrum]) -> str:
     meta = several[0].meta
     instrument = "/".join(str(meta[key]) for key in ("INSTRUME", "DETECTOR") if meta.get(key))
     number = f"{len(several)} {'spectrum' if len(several) == 1 else 'spectra'}"
-    return "  ".join(filter(None, (number, instrument, str(meta.get("OPT_ELEM", "") or ""))))
+    added = _added(several[0]) if len(several) == 1 else ""
+    return "  ".join(filter(None, (number, instrument, added or str(meta.get("OPT_ELEM", "") or ""))))

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 from support import put
 
+from hst_cloud.bars import line_of
 from hst_cloud.cli import main
-from hst_cloud.cli.progress import _line
 from hst_cloud.testing import LocalArchive
 from hst_cloud.values import Progress
 
@@ -113,5 +113,5 @@ def test_rows_travel_through_pipes(archive, work):
 def test_progress_in_bytes():
     """Where bytes are counted, the line tells how many, of how many, and how fast."""
     told = Progress(what="files", done=3, total=16, bytes=1_200_000_000, size=2_500_000_000)
-    assert _line("downloading", told, 12.0) == "downloading: 3 of 16 files, 1.2 GB of 2.5 GB, 100 MB/s, 12 s"
-    assert _line("asking MAST", Progress(what="rows", done=3), 1.0) == "asking MAST: 3 rows, 1 s"
+    assert line_of("downloading", told, 12.0) == "downloading: 3 of 16 files, 1.2 GB of 2.5 GB, 100 MB/s, 12 s"
+    assert line_of("asking MAST", Progress(what="rows", done=3), 1.0) == "asking MAST: 3 rows, 1 s"

@@ -7,7 +7,8 @@ from astropy.table import MaskedColumn, Table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hst_cloud.cli.text import human_size, plain, render
+from hst_cloud.bars import human_size
+from hst_cloud.cli.text import plain, render
 
 
 @given(st.text())

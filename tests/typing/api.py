@@ -65,6 +65,7 @@ def downloads_go_into_folders(folder: Path, watch: Callable[[Progress], None]) -
 
 
 def relations_epochs_and_references(watch: Callable[[Progress], None]) -> None:
+    hst.members("jbevet010", progress=hst.progress_bar("members", patience=0.5))
     hst.members("jbevet010", progress=watch)
     hst.parents(["jbevetdqq", hst.Product(filename="jbqf03gjq_flc.fits")], in_flight=4)
     hst.epochs(hst.search("M 4"), "245.9 -26.5", within="10 day", min_baseline="2 yr")
