@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import builtins
+import sys
+from inspect import getdoc
 from pathlib import Path
 
 import click
 
 import hst_cloud
+from hst_cloud import errors as tree
 from hst_cloud.archive.instruments import INSTRUMENTS
 from hst_cloud.cli import EXIT_CODES, cli
 from hst_cloud.cost.prices import price_list
+
+sys.path.insert(0, str(Path(__file__).parent))  # Sphinx does not
+from returned import page as returned
 
 project = "hst_cloud"
 author = "The hst_cloud developers"
@@ -72,6 +79,27 @@ def prices(folder: Path) -> None:
     write(folder / "prices.inc", [*lines, ""])
 
 
+def errors(folder: Path) -> None:
+    """Write the table of errors below `folder`: what each is for a stranger, when it is raised, and what to do then."""
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 24 18 28 30", ""]
+    lines += ["   * - error", "     - also is a", "     - when", "     - what to do"]
+    for name in tree.__all__:
+        error = getattr(tree, name)
+        if error.__subclasses__() and error.__doc__.count("\n\n") != 1:
+            continue  # a branch of the tree: its leaves are told
+        when, todo = getdoc(error).split("\n\n")
+        also = [c.__name__ for c in error.__mro__[1:] if c.__name__ in vars(builtins) and c is not Exception]
+        lines += [f"   * - .. py:exception:: hst_cloud.errors.{name}", "          :no-typesetting:", ""]
+        lines += [f"       ``{name}``", f"     - {', '.join(f'``{c}``' for c in also[:1])}".rstrip()]
+        lines += [f"     - {' '.join(each.split())}" for each in (when, todo)]
+    write(folder / "errors.inc", [*lines, ""])
+
+
+def columns(folder: Path) -> None:
+    """Write below `folder` the columns of every table that is returned."""
+    write(folder / "columns.inc", returned())
+
+
 def write(path: Path, lines: list[str]) -> None:
     """Write a file unless it is there already: a newer one would have Sphinx read its page again."""
     path.parent.mkdir(exist_ok=True)
@@ -87,3 +115,5 @@ def setup(app: object) -> None:
     instruments(made)
     commands(made)
     prices(made)
+    errors(made)
+    columns(made)
