@@ -81,17 +81,16 @@ def prices(folder: Path) -> None:
 
 def errors(folder: Path) -> None:
     """Write the table of errors below `folder`: what each is for a stranger, when it is raised, and what to do then."""
-    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 24 18 28 30", ""]
-    lines += ["   * - error", "     - also is a", "     - when", "     - what to do"]
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 28 34 38", ""]
+    lines += ["   * - error", "     - when", "     - what to do"]
     for name in tree.__all__:
         error = getattr(tree, name)
-        if error.__subclasses__() and error.__doc__.count("\n\n") != 1:
+        if (doc := getdoc(error)).count("\n\n") != 1:
             continue  # a branch of the tree: its leaves are told
-        when, todo = getdoc(error).split("\n\n")
-        also = [c.__name__ for c in error.__mro__[1:] if c.__name__ in vars(builtins) and c is not Exception]
+        also = next(each.__name__ for each in error.__mro__ if each.__name__ in vars(builtins))
         lines += [f"   * - .. py:exception:: hst_cloud.errors.{name}", "          :no-typesetting:", ""]
-        lines += [f"       ``{name}``", f"     - {', '.join(f'``{c}``' for c in also[:1])}".rstrip()]
-        lines += [f"     - {' '.join(each.split())}" for each in (when, todo)]
+        lines += [f"       ``{name}``{'' if also == 'Exception' else f', a ``{also}``'}"]
+        lines += [f"     - {' '.join(each.split())}" for each in doc.split("\n\n")]
     write(folder / "errors.inc", [*lines, ""])
 
 

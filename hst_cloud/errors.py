@@ -3,29 +3,29 @@
 ::
 
     HSTCloudError
-    ├── QueryError(ValueError)                     criteria make no sense; nothing was sent
-    ├── ProductNameError(ValueError)               not a name, URI or row that this archive could hold
-    ├── ArchiveError                               MAST's side
-    │   ├── ArchiveUnavailableError(ConnectionError)   no answer after retries, or past the deadline
-    │   └── ArchiveAnswerError                         an answer that cannot be read
-    ├── NotInCloudError(LookupError)               known, yet absent from the bucket
-    ├── StoreError(OSError)                        the bucket's side
+    ├── QueryError(ValueError)
+    ├── ProductNameError(ValueError)
+    ├── ArchiveError
+    │   ├── ArchiveUnavailableError(ConnectionError)
+    │   └── ArchiveAnswerError
+    ├── NotInCloudError(LookupError)
+    ├── StoreError(OSError)
     │   ├── ObjectNotFoundError(FileNotFoundError)
-    │   ├── ObjectChangedError                         replaced while it was being read
+    │   ├── ObjectChangedError
     │   ├── AccessDeniedError(PermissionError)
-    │   ├── WrongRegionError                           the bucket answers from elsewhere
-    │   ├── ThrottledError                             told to slow down, until the deadline
-    │   ├── CorruptFileError                           the bytes contradict the object's own checksum
+    │   ├── WrongRegionError
+    │   ├── ThrottledError
+    │   ├── CorruptFileError
     │   └── StoreUnavailableError(ConnectionError)
-    ├── LocalDiskError(OSError)                    this machine's side
-    │   ├── DiskSpaceError                             no room for what is to be downloaded
-    │   └── FileConflictError(FileExistsError)         another file has the name already
-    ├── MemoryLimitError(MemoryError)              what is to be read at once is larger than the memory
-    ├── FormatError(ValueError)                    the bytes are no FITS file
-    │   └── TruncatedFileError(EOFError)               data beyond the end of the object was touched
-    ├── OutsideImageError(ValueError)              a cutout shares no pixel with the image
-    ├── BudgetExceededError(RuntimeError)          the next request would pass a budget; it was not sent
-    └── MissingExtraError(ImportError)             an optional dependency is not installed
+    ├── LocalDiskError(OSError)
+    │   ├── DiskSpaceError
+    │   └── FileConflictError(FileExistsError)
+    ├── MemoryLimitError(MemoryError)
+    ├── FormatError(ValueError)
+    │   └── TruncatedFileError(EOFError)
+    ├── OutsideImageError(ValueError)
+    ├── BudgetExceededError(RuntimeError)
+    └── MissingExtraError(ImportError)
 
     HSTCloudWarning(AstropyUserWarning)
 
