@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 import sys
 from inspect import getdoc
 from pathlib import Path
@@ -100,6 +101,16 @@ def columns(folder: Path) -> None:
     write(folder / "columns.inc", returned())
 
 
+def notebooks(folder: Path) -> None:
+    """Write below `folder` the title of each notebook, how long it takes, and the question that it begins with."""
+    paths = sorted(Path(__file__).parent.parent.glob("notebooks/*.md"), key=lambda path: (path.stem != "tour", path))
+    lines: list[str] = []
+    for path in paths:
+        title, first = re.search(r"^# (.+)\n\n((?:.+\n)+)", path.read_text(encoding="utf-8"), re.MULTILINE).groups()
+        lines += [title, "-" * len(title), "", f"``{path.name}``.", *first.replace("`", "``").splitlines(), ""]
+    write(folder / "notebooks.inc", lines)
+
+
 def write(path: Path, lines: list[str]) -> None:
     """Write a file unless it is there already: a newer one would have Sphinx read its page again."""
     path.parent.mkdir(exist_ok=True)
@@ -117,3 +128,4 @@ def setup(app: object) -> None:
     prices(made)
     errors(made)
     columns(made)
+    notebooks(made)
