@@ -91,7 +91,7 @@ def errors(folder: Path) -> None:
             continue  # a branch of the tree: its leaves are told
         also = next(each.__name__ for each in error.__mro__ if each.__name__ in vars(builtins))
         lines += [f"   * - .. py:exception:: hst_cloud.errors.{name}", "          :no-typesetting:", ""]
-        lines += [f"       ``{name}``{'' if also == 'Exception' else f', a ``{also}``'}"]
+        lines += [f"       ``{name}``{'' if also == 'Exception' else f' (``{also}``)'}"]
         lines += [f"     - {' '.join(each.split())}" for each in doc.split("\n\n")]
     write(folder / "errors.inc", [*lines, ""])
 

@@ -191,9 +191,9 @@ def test_the_table_of_errors_is_made_from_the_code(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     importlib.import_module("conf").errors(tmp_path)
     text = (tmp_path / "errors.inc").read_text(encoding="utf-8")
-    named = set(re.findall(r"``(\w+)``(?:, a ``\w+``)?\n     - \S.*\n     - \S", text))
+    named = set(re.findall(r"``(\w+)``(?: \(``\w+``\))?\n     - \S.*\n     - \S", text))
     assert named == set(errors.__all__) - {"HSTCloudError", "ArchiveError", "StoreError", "LocalDiskError"}
-    assert "``ObjectNotFoundError``, a ``FileNotFoundError``\n     - The store holds no object of that key." in text
+    assert "``ObjectNotFoundError`` (``FileNotFoundError``)\n     - The store holds no object of that key." in text
 
 
 def test_the_columns_of_tables_are_made_by_asking(tmp_path, monkeypatch):
