@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import builtins
+import re
+import sys
+from inspect import getdoc
 from pathlib import Path
 
 import click
 
 import hst_cloud
+from hst_cloud import errors as tree
 from hst_cloud.archive.instruments import INSTRUMENTS
 from hst_cloud.cli import EXIT_CODES, cli
 from hst_cloud.cost.prices import price_list
+
+sys.path.insert(0, str(Path(__file__).parent))  # Sphinx does not
+from returned import page as returned
 
 project = "hst_cloud"
 author = "The hst_cloud developers"
@@ -72,6 +80,37 @@ def prices(folder: Path) -> None:
     write(folder / "prices.inc", [*lines, ""])
 
 
+def errors(folder: Path) -> None:
+    """Write the table of errors below `folder`: what each is for a stranger, when it is raised, and what to do then."""
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 28 34 38", ""]
+    lines += ["   * - error", "     - when", "     - what to do"]
+    for name in tree.__all__:
+        error = getattr(tree, name)
+        doc = getdoc(error)
+        if name == "HSTCloudError" or "\n\n" not in doc:
+            continue  # a branch of the tree: its leaves are told
+        also = next(each.__name__ for each in error.__mro__ if each.__name__ in vars(builtins))
+        lines += [f"   * - .. py:exception:: hst_cloud.errors.{name}", "          :no-typesetting:", ""]
+        lines += [f"       ``{name}``{'' if also == 'Exception' else f' (``{also}``)'}"]
+        lines += [f"     - {' '.join(each.split())}" for each in doc.split("\n\n")]
+    write(folder / "errors.inc", [*lines, ""])
+
+
+def columns(folder: Path) -> None:
+    """Write below `folder` the columns of every table that is returned."""
+    write(folder / "columns.inc", returned())
+
+
+def notebooks(folder: Path) -> None:
+    """Write below `folder` the title of each notebook, how long it takes, and the question that it begins with."""
+    paths = sorted(Path(__file__).parent.parent.glob("notebooks/*.md"), key=lambda path: (path.stem != "tour", path))
+    lines: list[str] = []
+    for path in paths:
+        title, first = re.search(r"^# (.+)\n\n((?:.+\n)+)", path.read_text(encoding="utf-8"), re.MULTILINE).groups()
+        lines += [title, "-" * len(title), "", f"``{path.name}``.", *first.replace("`", "``").splitlines(), ""]
+    write(folder / "notebooks.inc", lines)
+
+
 def write(path: Path, lines: list[str]) -> None:
     """Write a file unless it is there already: a newer one would have Sphinx read its page again."""
     path.parent.mkdir(exist_ok=True)
@@ -87,3 +126,6 @@ def setup(app: object) -> None:
     instruments(made)
     commands(made)
     prices(made)
+    errors(made)
+    columns(made)
+    notebooks(made)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import doctest
 import importlib
+import inspect
 import io
 import pkgutil
 import re
@@ -16,7 +17,8 @@ from pathlib import Path
 import pytest
 
 import hst_cloud as hst
-from hst_cloud import settings
+from benchmarks import cutout
+from hst_cloud import errors, settings
 from hst_cloud.archive.instruments import INSTRUMENTS
 from hst_cloud.cost.prices import price_list
 from hst_cloud.testing import LocalArchive, make_demo_archive
@@ -81,6 +83,8 @@ def test_pages_tell_the_truth(page, archive, tmp_path, monkeypatch):
     for verb, extra in (("spectra", "specutils"), ("mosaic", "reproject"), ("photometry", "photutils")):
         if f"hst.{verb}(" in text:
             pytest.importorskip(extra)
+    if "hst.plots." in text:
+        pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     test = doctest.DocTestParser().get_doctest(text, {"hst": hst}, page.name, str(page), 0)
     runner, report = doctest.DocTestRunner(optionflags=FLAGS), []
@@ -99,6 +103,28 @@ def test_code_on_howto_pages_is_run():
     pages = [path for path in (ROOT / "docs" / "howto").glob("*.rst") if path.name != "index.rst"]
     assert {path.name for path in pages if blocks(path.read_text(encoding="utf-8"), "python")} == set()
     assert [path.name for path in pages if ">>>" not in path.read_text(encoding="utf-8")] == []
+
+
+def run(text):
+    """Return the lines of the examples in a text that are run."""
+    lines = [line.strip() for line in text.splitlines()]
+    return [line for line in lines if line.startswith((">>>", "...")) and not re.search(r"\+(SKIP|REMOTE_DATA)", line)]
+
+
+@pytest.mark.parametrize("module", ["hst", "hst.plots", "hst.testing"])
+def test_every_public_function_has_an_example_that_runs(module):
+    """Each is used in its own docstring or on a page, in a line that one of the tests here runs."""
+    public = {"hst": hst, "hst.plots": hst.plots, "hst.testing": hst.testing}[module]
+    shown = "\n".join(line for page in PAGES for line in run(page.read_text(encoding="utf-8")))
+    functions = {name: value for name in public.__all__ if inspect.isfunction(value := getattr(public, name))}
+    lacking = [
+        name
+        for name, function in functions.items()
+        if not re.search(rf"\b{module}\.{name}\b", shown)
+        and not any(re.search(rf"\b{name}\(", line) for line in run(inspect.getdoc(function)))
+    ]
+    assert functions
+    assert lacking == []
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -157,6 +183,48 @@ def test_the_table_of_prices_is_made_from_the_data(tmp_path, monkeypatch):
             f"``{price.name}``\n     - {price.what}\n     - {price.usd:g} for {price.per}\n     - {price.payer}" in text
         )
         assert price.source in text
+
+
+def test_the_table_of_errors_is_made_from_the_code(tmp_path, monkeypatch):
+    """The reference shows every error that is raised, what a stranger catches it by, when it is, and what to do."""
+    pytest.importorskip("numpydoc")
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    importlib.import_module("conf").errors(tmp_path)
+    text = (tmp_path / "errors.inc").read_text(encoding="utf-8")
+    named = set(re.findall(r"``(\w+)``(?: \(``\w+``\))?\n     - \S.*\n     - \S", text))
+    assert named == set(errors.__all__) - {"HSTCloudError", "ArchiveError", "StoreError", "LocalDiskError"}
+    assert "``ObjectNotFoundError`` (``FileNotFoundError``)\n     - The store holds no object of that key." in text
+
+
+def test_the_columns_of_tables_are_made_by_asking(tmp_path, monkeypatch):
+    """The reference shows every column of whatever returns a table, and each says what it means."""
+    for extra in ("numpydoc", "photutils"):
+        pytest.importorskip(extra)
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    returned = importlib.import_module("returned")
+    tables = {name: returned.columns(table) for name, (_, table) in returned.tables().items()}
+    returning = {
+        name
+        for name in hst.__all__
+        if inspect.isfunction(value := getattr(hst, name)) and re.search(r"\bQ?Table$", value.__annotations__["return"])
+    }
+    assert returning - {"table"} == set(tables) | {"parents"}  # of `table`, the columns are the file's own
+    assert [(name, column) for name, found in tables.items() for column, *_, meaning in found if not meaning] == []
+    assert ("s_ra", "number", "deg", "Right ascension, ICRS") in tables["search"]
+    assert ("time", "`~astropy.time.Time`, UTC", "") in [row[:3] for row in tables["photometry"]]
+    assert [row[0] for row in tables["epochs"]] == ["epoch", "baseline", "overlap"]
+
+
+def test_what_the_page_on_reading_says_is_measured(tmp_path):
+    """Its table is what reading a file of true size takes, to the request and the kilobyte."""
+    pytest.importorskip("matplotlib")
+    rows = [(case, summary) for case, summary, _ in cutout.measured(tmp_path)]
+    shown = ROOT / "docs" / "explanation" / "reading.inc"
+    assert cutout.table(rows) == shown.read_text(encoding="utf-8")
+    assert {summary[3] for _, summary in rows} == {"168 MB"}
+    assert {f"reading-{name}.png" for name in cutout.PICTURES.values()} == {
+        p.name for p in shown.parent.glob("reading-*")
+    }
 
 
 def test_the_makefile_lists_its_targets():

@@ -106,9 +106,9 @@ def pairs(observations: Table, *, radius: u.Quantity | str = "30 arcsec") -> Tab
     table = observations[rows]
     table["role"] = text_column(np.where(rows == direct, "direct", "dispersed"), "role", "What the observation is")
     table["direct"] = text_column(["" if at < 0 else names[at] for at in direct], "direct", "Its direct image")
-    for name, values, unit in (
-        ("separation", places[rows].separation(places[direct]).arcsec, u.arcsec),
-        ("delay", (starts[rows] - starts[direct]) * 1440, u.min),
+    for name, values, unit, what in (
+        ("separation", places[rows].separation(places[direct]).arcsec, u.arcsec, "Distance from the direct image"),
+        ("delay", (starts[rows] - starts[direct]) * 1440, u.min, "Time since the direct image began"),
     ):
-        table[name] = MaskedColumn(values, mask=direct < 0, unit=unit, description="From the direct image")
+        table[name] = MaskedColumn(values, mask=direct < 0, unit=unit, description=what)
     return table

@@ -15,6 +15,15 @@ from hst_cloud.settings import nat_known
 
 __all__ = ["report"]
 
+_DESCRIPTIONS = {
+    "source": "Root address of the bucket, of MAST, or of another store",
+    "requests": "What was sent to it, retries included",
+    "bytes": "What was received from it",
+    "usd": "US dollars that it cost you for certain",
+    "usd_most": "US dollars that it cost you at most",
+    "usd_owner": "US dollars that it cost the owner, at list prices",
+}
+
 
 def report() -> Table:
     """Tell what this process has read, from where, and what it cost.
@@ -68,8 +77,10 @@ def report() -> Table:
         },
         dtype=["U200", "i8", "i8", "f8", "f8", "f8"],
     )
-    for name in ("usd", "usd_most", "usd_owner"):
-        table[name].format = ".4f"
+    for name, description in _DESCRIPTIONS.items():
+        table[name].description = description
+        if name.startswith("usd"):
+            table[name].format = ".4f"
     table.meta = {
         "since": datetime.fromtimestamp(book.since, UTC).isoformat(timespec="seconds"),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -80,7 +80,7 @@ class Place:
         verdict = {True: "yes", False: "no", None: "not known"}[self.in_region]
         named = "outside AWS" if self.region == "" else self.region or "not known"
         lines = [
-            f"in the bucket's region ({REGION})  {verdict}",
+            f"in the bucket's region ({REGION}): {verdict}",
             f"region    {named}: {self.how}",
             f"hints     {', '.join(f'{n}={v}' for n, v in self.hints.items()) or 'none'} (no proof)",
             f"endpoint  {self.endpoint} {'(the public bucket)' if self.public else '(not the public bucket)'}",

@@ -47,15 +47,30 @@ if TYPE_CHECKING:
 __all__ = ["light_curves", "photometry"]
 
 RATE = u.electron / u.s
-# numpy's type and unit of each column; what may be missing is masked there.
-_COLUMNS: dict[str, tuple[Any, u.UnitBase | None]] = {
-    "file": (str, None), "position": (int, None), "ra": (float, u.deg), "dec": (float, u.deg),
-    "instrument": (str, None), "detector": (str, None), "filter": (str, None), "hdu": (str, None),
-    "exptime": (float, u.s), "x": (float, u.pix), "y": (float, u.pix), "area": (float, None),
-    "rate": (float, RATE), "rate_err": (float, RATE), "sky": (float, RATE / u.pix**2),
-    "abmag": (float, u.ABmag), "stmag": (float, u.STmag), "mag_err": (float, u.mag),
-    "masked": (float, None), "dq": (int, None), "wcsname": (str, None),
-}  # fmt: skip
+# numpy's type, unit and meaning of each column; what may be missing is masked there.
+_COLUMNS: dict[str, tuple[Any, u.UnitBase | None, str]] = {
+    "file": (str, None, "Name of the file"),
+    "position": (int, None, "Number of the position, from 0"),
+    "ra": (float, u.deg, "Right ascension of the position, ICRS"),
+    "dec": (float, u.deg, "Declination of the position, ICRS"),
+    "instrument": (str, None, "Instrument"),
+    "detector": (str, None, "Detector"),
+    "filter": (str, None, "Filter"),
+    "hdu": (str, None, "Image that shows the position, such as SCI,1"),
+    "exptime": (float, u.s, "Exposure time"),
+    "x": (float, u.pix, "Pixel along a row, zero-based"),
+    "y": (float, u.pix, "Row, zero-based"),
+    "area": (float, None, "Area of the pixel over that for which PHOTFLAM holds"),
+    "rate": (float, RATE, "Rate in the good pixels of the aperture, less the sky, times area"),
+    "rate_err": (float, RATE, "Standard deviation of rate"),
+    "sky": (float, RATE / u.pix**2, "Median in the ring"),
+    "abmag": (float, u.ABmag, "AB magnitude of rate, without aperture correction"),
+    "stmag": (float, u.STmag, "ST magnitude of rate, without aperture correction"),
+    "mag_err": (float, u.mag, "Standard deviation of either magnitude"),
+    "masked": (float, None, "Part of the aperture that is masked, 0 to 1"),
+    "dq": (int, None, "All flags of the pixels in the aperture"),
+    "wcsname": (str, None, "Name of the solution that tells where the position lies"),
+}
 _MASKABLE = ("rate", "rate_err", "sky", "abmag", "stmag", "mag_err")
 
 
@@ -296,9 +311,11 @@ def _middle(meta: Mapping[str, Any]) -> float:
 def _table(rows: Sequence[Mapping[str, Any]], meta: dict[str, str]) -> QTable:
     table = QTable(meta=meta)
     table["time"] = Time(np.array([row["time"] for row in rows], dtype=float), format="mjd", scale="utc")
-    for name, (kind, unit) in _COLUMNS.items():
+    table["time"].info.description = "Middle of the exposure, UTC, at the telescope"
+    for name, (kind, unit, description) in _COLUMNS.items():
         values: Any = np.array([row[name] for row in rows], dtype=kind)
         if name in _MASKABLE:
             values = Masked(values, mask=np.isnan(values))
         table[name] = values if unit is None else values << unit
+        table[name].info.description = description
     return table

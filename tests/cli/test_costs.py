@@ -59,7 +59,7 @@ def test_where_tells_a_person_and_a_program(monkeypatch):
     monkeypatch.setenv("HST_CLOUD_REGION", "us-east-1")
     code, out, err = run("where")
     assert (code, err) == (0, "")
-    assert out.splitlines()[0].split() == ["in", "the", "bucket's", "region", "(us-east-1)", "yes"]
+    assert out.splitlines()[0].split() == ["in", "the", "bucket's", "region", "(us-east-1):", "yes"]
     code, out, _ = run("where", "--format", "jsonl")
     assert code == 0
     told = json.loads(out)
