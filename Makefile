@@ -67,6 +67,12 @@ lock:  ## resolve anew what the container and the machine image install; imports
 container: $(VENV)/.stamp-run  ## build the containers hst-cloud:VERSION and hst-cloud:VERSION-minimal
 	PYTHON=$(BIN)/python deploy/container/build
 
+.PHONY: container-test
+container-test: $(VENV)/.stamp-run  ## build the containers, and try them as their users do, in a browser too
+	PYTHON=$(BIN)/python deploy/container/build minimal full test
+	$(PYTHON) -m venv deploy/_build/tools && deploy/_build/tools/bin/pip install --quiet selenium
+	deploy/_build/tools/bin/python deploy/container/test.py $$(date -u +%Y%m%d)
+
 .PHONY: clean
 clean:  ## remove .venv and everything that was made
 	rm -rf $(VENV) build dist docs/_build docs/reference/api .pytest_cache .mypy_cache .ruff_cache .hypothesis
