@@ -2,6 +2,7 @@
 
     check.py versions LOCK [REQUIREMENTS ...]
     check.py notebooks FOLDER [NOTEBOOK ...]
+    check.py section NOTEBOOK
 
 It runs in the environment that it checks: where a new lock is tried, in the container, and on the machine image.
 """
@@ -55,8 +56,8 @@ def check_versions(lock: Path, requirements: list[Path]) -> None:
         print(f"{name:24} {version(name):24} imported in {time.perf_counter() - began:6.2f} s", flush=True)
 
 
-def check_notebooks(folder: Path, names: list[str]) -> None:
-    """Run notebooks (.ipynb), all of the folder or those named, each in a kernel and a folder of its own.
+def run(path: Path, *, whole: bool) -> None:
+    """Run a notebook, or no more than its first section, in a kernel and a folder of its own; tell figures and seconds.
 
     One that asks for an extra that is not installed is told to need more, which the minimal set may.
     """
@@ -64,24 +65,23 @@ def check_notebooks(folder: Path, names: list[str]) -> None:
     from nbclient import NotebookClient  # noqa: PLC0415
     from nbclient.exceptions import CellExecutionError  # noqa: PLC0415
 
-    paths = [folder / name for name in names] or sorted(folder.glob("*.ipynb"))
-    if not paths:
-        raise SystemExit(f"no notebook (*.ipynb) lies in {folder}")
     os.environ.pop("MPLBACKEND", None)  # a kernel draws into its cells
-    for path in paths:
-        began = time.perf_counter()
-        notebook = nbformat.read(path, as_version=4)
+    began = time.perf_counter()
+    notebook = nbformat.read(path, as_version=4)
+    heads = [i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## ")]
+    if not whole:
+        notebook.cells = notebook.cells[: heads[1]]
+    try:
         with tempfile.TemporaryDirectory() as work:
-            try:
-                NotebookClient(notebook, timeout=600, resources={"metadata": {"path": work}}).execute()
-            except CellExecutionError as error:
-                if error.ename not in {"MissingExtraError", "ModuleNotFoundError"}:
-                    raise
-                print(f"{path.name:24} needs more than is installed: {error.evalue}", flush=True)
-                continue
-        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-        figures = sum("image/png" in output.get("data", {}) for output in outputs)
-        print(f"{path.name:24} {figures} figures, {time.perf_counter() - began:.1f} s", flush=True)
+            NotebookClient(notebook, timeout=600, resources={"metadata": {"path": work}}).execute()
+    except CellExecutionError as error:
+        if error.ename not in {"MissingExtraError", "ModuleNotFoundError"}:
+            raise
+        print(f"{path.name:24} needs more than is installed: {error.evalue}", flush=True)
+        return
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    figures = sum("image/png" in output.get("data", {}) for output in outputs)
+    print(f"{path.name:24} {figures} figures, {time.perf_counter() - began:.1f} s", flush=True)
 
 
 def main(arguments: list[str]) -> None:
@@ -90,7 +90,13 @@ def main(arguments: list[str]) -> None:
         case ["versions", lock, *requirements]:
             check_versions(Path(lock), [Path(path) for path in requirements])
         case ["notebooks", folder, *names]:
-            check_notebooks(Path(folder), names)
+            paths = [Path(folder) / name for name in names] or sorted(Path(folder).glob("*.ipynb"))
+            if not paths:
+                raise SystemExit(f"no notebook (*.ipynb) lies in {folder}")
+            for path in paths:
+                run(path, whole=True)
+        case ["section", notebook]:
+            run(Path(notebook), whole=False)
         case _:
             raise SystemExit(__doc__)
 
