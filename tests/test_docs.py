@@ -115,7 +115,7 @@ def test_docstrings_tell_the_truth(name, archive, tmp_path, monkeypatch):
 def test_every_page_says_what_kind_it_is():
     """A page begins, below its title, with its kind; indexes are told by their folder."""
     kinds = {"tutorials": "Tutorial", "howto": "How-to", "reference": "Reference", "explanation": "Explanation"}
-    for folder, kind in [*kinds.items(), ("decisions", "Decision")]:
+    for folder, kind in [*kinds.items(), ("decisions", "Decision"), ("platform", "(How-to|Reference)")]:
         pages = [path for path in (ROOT / "docs" / folder).glob("*.rst") if path.name != "index.rst"]
         assert pages
         wrong = [path.name for path in pages if not re.search(rf"\n[=*]+\n+\*?{kind}[;.]", path.read_text("utf-8"))]
