@@ -120,6 +120,10 @@ source "qemu" "hst" {
 build {
   sources = ["source.amazon-ebs.hst", "source.qemu.hst"]
 
+  provisioner "shell" {
+    inline = ["mkdir /tmp/context"] # else scp would take the first folder for it
+  }
+
   provisioner "file" {
     source      = "${var.context}/"
     destination = "/tmp/context"
