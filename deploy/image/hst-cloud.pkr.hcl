@@ -18,7 +18,7 @@ variable "set" {
 
 variable "context" {
   type    = string
-  default = "deploy/_build/context"
+  default = "deploy/_build/image-context"
 }
 
 # For qemu: Debian's own genericcloud image, or what deploy/image/parent makes of Debian's packages.
