@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = ROOT / "deploy" / "environment"
@@ -49,6 +51,18 @@ def test_what_is_asked_for_is_locked(name):
     wanted = check.requested((ENVIRONMENT / f"{name}.in").read_text(encoding="utf-8"))
     assert len(wanted) > 3
     assert [each for each in wanted if each not in check.pins(lock(f"{name}.txt"))] == []
+
+
+def test_what_the_library_asks_for_is_locked():
+    """Each dependency and each extra of pyproject.toml has a pin that it admits; where not, `make lock` is due."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [
+        Requirement(text) for text in sum((extras[name] for name in extras if name != "all"), project["dependencies"])
+    ]
+    pinned = check.pins(lock("full.txt"))
+    assert [each for each in map(str, wanted) if pinned.get(Requirement(each).name) is None] == []
+    assert [str(each) for each in wanted if pinned[each.name] not in each.specifier] == []
 
 
 def test_a_version_that_differs_is_named():
