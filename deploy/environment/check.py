@@ -73,7 +73,7 @@ def run(path: Path, *, whole: bool) -> None:
         notebook.cells = notebook.cells[: heads[1]]
     try:
         with tempfile.TemporaryDirectory() as work:
-            NotebookClient(notebook, timeout=600, resources={"metadata": {"path": work}}).execute()
+            NotebookClient(notebook, timeout=600, startup_timeout=300, resources={"metadata": {"path": work}}).execute()
     except CellExecutionError as error:
         if error.ename not in {"MissingExtraError", "ModuleNotFoundError"}:
             raise
