@@ -249,3 +249,23 @@ def test_a_way_that_gives_something_else_ends_the_benchmark(tmp_path):
     command = [sys.executable, "-c", DIFFERENT, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout.strip() == "W: tables (ours) and columns (ours) give different results", done.stderr
+
+
+def test_the_same_jobs_in_other_ways_give_the_same(tmp_path):
+    """The ways of a job agree, and the page has their lines, requests and bytes."""
+    docs = tmp_path / "docs"
+    docs.joinpath("explanation").mkdir(parents=True)
+    command = [sys.executable, "-m", "benchmarks.jobs", "--quick", "--repeats", "1", "--jobs", "keywords"]
+    done = subprocess.run(
+        [*command, "--files", tmp_path, "--write", docs],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    page = docs.joinpath("explanation/comparison.rst").read_text(encoding="utf-8")
+    ours = page[page.index("``hst_cloud``") :].split("     - ")[1:6]
+    assert [cell.split()[0] for cell in ours[:3]] == ["2", "0", "5"]
+    assert page.count("   * - ") == 5

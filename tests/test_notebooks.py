@@ -14,8 +14,17 @@ pytest.importorskip("ipykernel")
 pytest.importorskip("matplotlib")
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.md"))
-FEWEST_FIGURES = {"bulk": 3, "tour": 5}
-MOST_BYTES = {"bulk": 12e6, "tour": 8e6}
+FEWEST_FIGURES = {"bulk": 3, "cos": 2, "cost": 2, "fgs": 3, "keywords": 1, "stis": 3, "tour": 5, "wfc3": 2}
+MOST_BYTES = {
+    "bulk": 12e6,
+    "cos": 2e6,
+    "cost": 10e6,
+    "fgs": 0.4e6,
+    "keywords": 1.5e6,
+    "stis": 1e6,
+    "tour": 8e6,
+    "wfc3": 0.5e6,
+}
 
 
 def read(path):

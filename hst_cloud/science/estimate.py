@@ -252,7 +252,7 @@ def _cutouts(product: Product, centers: int, side: float | u.Quantity) -> _Take:
     requests = centers * (_PLANES + math.ceil(each / PART)) + 6
     # Rows of two boxes or planes that lie close are read as one, with what lies between.
     size = walk.size + centers * (each + (_PLANES - 1) * GAP) + (centers - 1) * GAP + 6 * SLACK
-    return _Take(walk.requests + requests, size if product.size is None else min(size, walk.size + product.size))
+    return _Take(walk.requests + requests, _within(size, product))  # no byte is read twice
 
 
 def _within(size: int, product: Product) -> int:

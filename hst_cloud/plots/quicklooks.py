@@ -1,26 +1,18 @@
-"""Quick looks: a picture of a product, drawn from as few of its bytes as will do.
-
-`quicklook` draws a product, or an open one; `image`, `spectrum`, `counts` and `events` draw what it finds in there.
-Each returns a `matplotlib.figure.Figure` that belongs to nobody: pyplot and its global state are not used, so that
-they work in threads, on servers and in notebooks alike. ``figure.savefig("look.png")`` writes a file.
-
-matplotlib comes with the extra ``plot``, and is imported when something is drawn.
-"""
+"""Quick looks: a picture of a product as it is in the archive, drawn from as few of its bytes as will do."""
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning
 
 from hst_cloud import drawable
 from hst_cloud.archive.inputs import as_product
-from hst_cloud.drawable import Floats, Picture, kind_of
-from hst_cloud.errors import FormatError, MissingExtraError
+from hst_cloud.drawable import Floats, kind_of
+from hst_cloud.errors import FormatError
 from hst_cloud.fits.reader import open as open_product
+from hst_cloud.plots.canvas import COLORS, figure_of, fit_flux, quiet_wcs, sky_axes, stretch, titled
 from hst_cloud.store.adapters import StoreLike
 from hst_cloud.values import ProductLike
 
@@ -28,11 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Picture", "counts", "events", "image", "kind_of", "quicklook", "spectrum"]
-
-_SIZE = (7.2, 5.4)  # inches
-_DPI = 150
-_COLORS = ("#1f5f8b", "#b8472b", "#5a7d2a", "#7b5aa6")  # told apart in gray and by the colorblind
+__all__ = ["counts", "events", "image", "quicklook", "spectrum"]
 
 
 def quicklook(
@@ -114,7 +102,7 @@ def image(hdul: fits.HDUList, *, pixels: int = 1000, name: str = "") -> Figure:
     MissingExtraError
         matplotlib is not installed.
     """
-    figure = _figure()
+    figure = figure_of()
     hdu = next((h for h in hdul if drawable.is_image(h)), None)
     if hdu is None:
         message = f"{drawable.name_of(hdul[0].header)} holds no image with two axes"
@@ -123,11 +111,11 @@ def image(hdul: fits.HDUList, *, pixels: int = 1000, name: str = "") -> Figure:
     data = drawable.part_of(hdu, (0,) * (len(hdu.shape) - 2) + (rows, columns))
     if "DRIZCORR" in hdul[0].header and drawable.suffix_of(hdul[0].header) in {"drz", "drc"}:
         data[data == 0] = np.nan  # nothing was exposed there: DrizzlePac Handbook, final_fillval
-    axes = _sky_axes(figure, hdul, hdu)
+    axes = sky_axes(figure, quiet_wcs(hdu.header, hdul))
     # In pixels of the whole image, to which the coordinates belong.
     extent = (columns.start - 0.5, columns.stop - 0.5, rows.start - 0.5, rows.stop - 0.5)
     drawn = axes.imshow(
-        data, origin="lower", extent=extent, norm=_stretch(data), cmap="gray", interpolation="nearest", aspect="equal"
+        data, origin="lower", extent=extent, norm=stretch(data), cmap="gray", interpolation="nearest", aspect="equal"
     )
     axes.set_facecolor("#d9dde2")
     figure.colorbar(
@@ -140,39 +128,6 @@ def image(hdul: fits.HDUList, *, pixels: int = 1000, name: str = "") -> Figure:
         name,
     )
     return figure
-
-
-def _stretch(data: Floats) -> Any:
-    from astropy.visualization import AsinhStretch, ImageNormalize  # noqa: PLC0415  # imports matplotlib
-
-    good = data[np.isfinite(data)]
-    low, middle, high = np.percentile(good, [1.0, 50.0, 99.7]) if good.size else (0.0, 0.0, 1.0)
-    noise = 1.4826 * np.median(np.abs(good - middle)) if good.size else 0.0  # of a normal distribution
-    low = max(low, middle - 3 * noise)
-    return ImageNormalize(vmin=low, vmax=high if high > low else low + 1.0, stretch=AsinhStretch(0.08), clip=False)
-
-
-def _sky_axes(figure: Figure, hdul: fits.HDUList, hdu: Any) -> Any:
-    """Return axes with right ascension and declination, or with pixels where the header has no sky."""
-    from astropy.visualization.wcsaxes import WCSAxes  # noqa: PLC0415  # imports matplotlib
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)  # old dates that astropy repairs; the sky is not touched
-        try:
-            wcs = WCS(hdu.header, hdul).celestial
-        except (ValueError, KeyError, MemoryError):  # what astropy and wcslib raise on a WCS that makes no sense
-            wcs = None
-    if wcs is None or wcs.pixel_n_dim != 2 or not wcs.has_celestial or wcs.wcs.lngtyp != "RA":
-        axes: Any = figure.add_subplot()
-        axes.set(xlabel="x (pixels, from 0)", ylabel="y (pixels, from 0)")
-        return axes
-    axes = figure.add_subplot(axes_class=WCSAxes, wcs=wcs)
-    for coordinate, label in zip(axes.coords, ("Right ascension", "Declination"), strict=True):
-        coordinate.set_axislabel(f"{label} ({wcs.wcs.radesys or 'ICRS'})", minpad=0.7)
-        coordinate.set_ticklabel(size=9, exclude_overlapping=True)
-        coordinate.set_ticks(number=5)
-    axes.coords.grid(color="white", alpha=0.18, linewidth=0.6)
-    return axes
 
 
 # --- Spectra ---------------------------------------------------------------------------------------------------------
@@ -203,7 +158,7 @@ def spectrum(hdul: fits.HDUList, *, name: str = "") -> Figure:
     MissingExtraError
         matplotlib is not installed.
     """
-    figure = _figure()
+    figure = figure_of()
     hdu = next(
         (h for h in hdul if isinstance(h, fits.BinTableHDU) and {"WAVELENGTH", "FLUX"} <= set(h.columns.names)), None
     )
@@ -219,9 +174,9 @@ def spectrum(hdul: fits.HDUList, *, name: str = "") -> Figure:
     axes = figure.add_subplot()
     labels = [str(s).strip() for s in table["SEGMENT"]] if "SEGMENT" in hdu.columns.names else []
     for i, (x, y) in enumerate(zip(wavelength, flux, strict=True)):
-        color = _COLORS[i % (len(_COLORS) if labels else 2)]  # of neighboring orders, two are enough
+        color = COLORS[i % (len(COLORS) if labels else 2)]  # of neighboring orders, two are enough
         _line(axes, x, y, color, labels[i] if labels else None)
-    _limits(axes, flux[~glow])
+    fit_flux(axes, flux[~glow])
     axes.set(
         xlabel=f"Wavelength ({drawable.unit_text(hdu.columns['WAVELENGTH'].unit) or 'Angstrom'})",
         ylabel=f"Flux ($10^{{{power}}}$ {drawable.unit_text(hdu.columns['FLUX'].unit)})",
@@ -242,14 +197,6 @@ def _line(axes: Axes, x: Floats, y: Floats, color: str, label: str | None) -> No
         axes.plot(x, y, color=color, alpha=0.22, linewidth=0.4, rasterized=True)
         x, y = drawable.means(x, width), drawable.means(y, width)
     axes.plot(x, y, color=color, linewidth=0.8, label=label)
-
-
-def _limits(axes: Axes, values: Floats) -> None:
-    good = values[np.isfinite(values)]
-    if good.size:
-        low, high = np.percentile(good, [0.5, 99.5])
-        if high > low:
-            axes.set_ylim(min(0.0, low) - 0.04 * (high - low), high + 0.15 * (high - low))
 
 
 # --- Counts of the FGS -----------------------------------------------------------------------------------------------
@@ -282,7 +229,7 @@ def counts(hdul: fits.HDUList, *, name: str = "") -> Figure:
     MissingExtraError
         matplotlib is not installed.
     """
-    figure = _figure()
+    figure = figure_of()
     header = hdul[0].header
     channels = drawable.fgs_channels(header)
     if not channels:
@@ -298,7 +245,7 @@ def counts(hdul: fits.HDUList, *, name: str = "") -> Figure:
     width = max(1, samples.shape[1] // 900)
     panels = figure.subplots(2, 1, sharex=True)
     for axis, axes in zip("XY", panels, strict=True):
-        for color, (channel, row) in zip(_COLORS, [c for c in channels.items() if c[0][3] == axis], strict=False):
+        for color, (channel, row) in zip(COLORS, [c for c in channels.items() if c[0][3] == axis], strict=False):
             _trace(axes, time, samples[row - first], width=width, color=color, label=f"PMT {channel[3:]}")
         axes.set_ylabel(f"{axis} axis (counts / {step * 1000:g} ms)")
         axes.legend(frameon=False, fontsize=9, loc="upper right", ncols=2)
@@ -346,7 +293,7 @@ def events(hdul: fits.HDUList, *, name: str = "") -> Figure:
     MissingExtraError
         matplotlib is not installed.
     """
-    figure = _figure()
+    figure = figure_of()
     hdu = next(
         (h for h in hdul if isinstance(h, fits.BinTableHDU) and drawable.event_columns(set(h.columns.names))), None
     )
@@ -372,15 +319,6 @@ def _log_norm() -> Any:
 # --- Around the picture ----------------------------------------------------------------------------------------------
 
 
-def _figure() -> Figure:
-    try:
-        from matplotlib.figure import Figure as New  # noqa: PLC0415  # an optional dependency
-    except ImportError as error:
-        message = "Pictures need matplotlib, which is not installed: pip install 'hst-cloud[plot]'"
-        raise MissingExtraError(message) from error
-    return New(figsize=_SIZE, dpi=_DPI, layout="constrained")
-
-
 def _title(axes: Any, hdul: fits.HDUList, what: str, name: str) -> None:
     """Say which product, target and filter it is; and below, in small, what of it was drawn."""
     header = hdul[0].header
@@ -393,7 +331,4 @@ def _title(axes: Any, hdul: fits.HDUList, what: str, name: str) -> None:
     if seconds is None and len(hdul) > 1:
         seconds = hdul[1].header.get("EXPTIME")
     second = what + (f", {seconds:g} s" if isinstance(seconds, int | float) else "")
-    title = axes.set_title(first, fontsize=11, loc="left", pad=20)
-    note = axes.text(0, 1.015, second, transform=axes.transAxes, fontsize=8.5, color="#555555", va="bottom")
-    for text in (title, note):
-        text.set_parse_math(False)  # a dollar in a target's name is a dollar
+    titled(axes, first, second)
