@@ -15,7 +15,7 @@ NEW_PIP := 'pip>=25.1'
 
 .PHONY: help
 help:  ## list the targets (the default)
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
 
 .PHONY: setup
 setup: $(VENV)/.stamp-dev  ## make .venv with everything that developing needs
@@ -60,10 +60,33 @@ bench: $(VENV)/.stamp-bench  ## time reading against other ways, 15 minutes; ARG
 resolve: $(VENV)/.stamp-run  ## check that pip finds recent versions in whatever order it is asked
 	$(BIN)/python .ci/resolve.py
 
+.PHONY: lock
+lock:  ## resolve anew what the container and the machine image install; imports and notebooks are run first
+	deploy/environment/refresh
+
+.PHONY: container
+container: $(VENV)/.stamp-run  ## build the containers hst-cloud:VERSION and hst-cloud:VERSION-minimal
+	PYTHON=$(BIN)/python deploy/container/build
+
+.PHONY: container-test
+container-test: $(VENV)/.stamp-run  ## build the containers, and try them as their users do, in a browser too
+	PYTHON=$(BIN)/python deploy/container/build minimal full test
+	$(PYTHON) -m venv deploy/_build/tools && deploy/_build/tools/bin/pip install --quiet selenium
+	deploy/_build/tools/bin/python deploy/container/test.py $$(date -u +%Y%m%d)
+
+.PHONY: image
+image: $(VENV)/.stamp-run  ## build the machine image under qemu; ARGS=full for more than the minimal set
+	PYTHON=$(BIN)/python deploy/image/build $(ARGS)
+
+.PHONY: image-test
+image-test: image  ## build the machine image, look for secrets in it, and boot it as EC2 would; 10 to 15 minutes
+	$(BIN)/python deploy/image/leaks.py deploy/_build/image/hst-cloud.raw
+	$(BIN)/python deploy/image/boot.py deploy/_build/image/hst-cloud.raw
+
 .PHONY: clean
 clean:  ## remove .venv and everything that was made
 	rm -rf $(VENV) build dist docs/_build docs/reference/api .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -rf .import_linter_cache .coverage hst-cloud-demo notebooks/*.ipynb
+	rm -rf deploy/_build .import_linter_cache .coverage hst-cloud-demo notebooks/*.ipynb
 	find hst_cloud tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -142,7 +142,7 @@ def test_docstrings_tell_the_truth(name, archive, tmp_path, monkeypatch):
 def test_every_page_says_what_kind_it_is():
     """A page begins, below its title, with its kind; indexes are told by their folder."""
     kinds = {"tutorials": "Tutorial", "howto": "How-to", "reference": "Reference", "explanation": "Explanation"}
-    for folder, kind in [*kinds.items(), ("decisions", "Decision")]:
+    for folder, kind in [*kinds.items(), ("decisions", "Decision"), ("platform", "(How-to|Reference)")]:
         pages = [path for path in (ROOT / "docs" / folder).glob("*.rst") if path.name != "index.rst"]
         assert pages
         wrong = [path.name for path in pages if not re.search(rf"\n[=*]+\n+\*?{kind}[;.]", path.read_text("utf-8"))]
@@ -230,7 +230,7 @@ def test_what_the_page_on_reading_says_is_measured(tmp_path):
 def test_the_makefile_lists_its_targets():
     """Each target that a person calls has its line in what `make` alone prints."""
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
-    phony = re.findall(r"^\.PHONY: (\w+)$", text, re.MULTILINE)
-    listed = re.findall(r"^(\w+):.*## \S", text, re.MULTILINE)
+    phony = re.findall(r"^\.PHONY: ([\w-]+)$", text, re.MULTILINE)
+    listed = re.findall(r"^([\w-]+):.*## \S", text, re.MULTILINE)
     assert phony == listed
     assert set(listed) >= {"setup", "demo", "test", "lint", "types", "docs", "notebooks", "bench", "resolve", "clean"}
