@@ -8,7 +8,7 @@
     ├── ArchiveError
     │   ├── ArchiveUnavailableError(ConnectionError)
     │   └── ArchiveAnswerError
-    ├── NotInCloudError(LookupError)
+    ├── NotInCloudError(FileNotFoundError)
     ├── StoreError(OSError)
     │   ├── ObjectNotFoundError(FileNotFoundError)
     │   ├── ObjectChangedError
@@ -136,7 +136,7 @@ class ArchiveAnswerError(ArchiveError):
     """
 
 
-class NotInCloudError(HSTCloudError, LookupError):
+class NotInCloudError(HSTCloudError, FileNotFoundError):
     """The product is known, but the public bucket does not hold it.
 
     Read the product from MAST with ``source="mast"``, or choose one that the message names.

@@ -138,5 +138,5 @@ def test_the_first_cell_tells_where_and_what_it_costs(tmp_path, monkeypatch, cap
     code = "\n".join(cell.source for cell in source.cells if cell.cell_type == "code")
     exec(compile(code, "start.md", "exec"), {})
     said = capsys.readouterr().out
-    assert re.search(r"in the bucket's region \(us-east-1\) +yes", said)
+    assert re.search(r"in the bucket's region \(us-east-1\): yes", said)
     assert "the machine  about USD 0.03 for a quarter of an hour, USD 0.11 an hour" in said
