@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.jobs import ways
@@ -169,7 +170,8 @@ def table(job: str, rows: Sequence[Done]) -> list[str]:
 
 def page(results: dict[str, list[Done]], repeats: int) -> str:
     """Return the page of the documentation."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("astropy", "astroquery", "s3fs", "astrocut"))
+    names = [name for name in ("astropy", "astroquery", "s3fs", "astrocut") if find_spec(name)]
+    packages = ", ".join(f"{name} {version(name)}" for name in names)
     return "\n".join([INTRODUCTION.format(packages=packages, date=datetime.now(UTC).date(), repeats=repeats),
                       *(line for job, rows in results.items() for line in table(job, rows))])  # fmt: skip
 
