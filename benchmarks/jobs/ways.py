@@ -121,7 +121,7 @@ def keywords_s3fs(uris):
 def cutouts_hst_cloud(uris):
     import hst_cloud as hst
 
-    return list(hst.cutouts(uris, [CENTER] * len(uris), SIZE))
+    return hst.cutouts(uris, CENTER, SIZE)
 
 
 def cutouts_astroquery(uris):
