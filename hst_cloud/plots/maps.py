@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from hst_cloud.archive.inputs import as_product
 from hst_cloud.archive.places import placed
+from hst_cloud.cost.limits import amount
 from hst_cloud.fits.layout import Layout
 from hst_cloud.fits.reader import open as open_product
 from hst_cloud.fits.recall import known_or_scan
@@ -144,21 +145,11 @@ def summary(found: Layout, trips: Sequence[Sequence[ByteRange]]) -> str:
     ranges = [one for trip in trips for one in trip]
     size = sum(min(one.stop, found.size) - one.start for one in ranges if one.start < found.size)
     share = f"{size / found.size:.2%}" if found.size else "all"
+    count = len(trips)
     return (
-        f"{_count(len(trips), 'round trip')}, {_count(len(ranges), 'request')}: "
-        f"{_bytes(size)} of {_bytes(found.size)} ({share})"
+        f"{count} round trip{'' if count == 1 else 's'}, {amount('requests', len(ranges))}: "
+        f"{amount('bytes', size)} of {amount('bytes', found.size)} ({share})"
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _bytes(size: int) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= scale:
-            return f"{size / scale:.3g} {unit}"
-    return f"{size} B"
 
 
 def _draw(axes: Axes, found: Layout, read: Sequence[Part]) -> None:
@@ -187,7 +178,7 @@ def _draw(axes: Axes, found: Layout, read: Sequence[Part]) -> None:
     axes.set_xticks([_HEADER / 2, 0.5 + _HEADER + _GAP], ["header", "data, from first byte to last"], fontsize=8.5)
     sizes = axes.twinx()
     sizes.set(ylim=axes.get_ylim())
-    sizes.set_yticks(list(lines), [_bytes(hdu.data.size) for hdu in found.hdus], fontsize=8)
+    sizes.set_yticks(list(lines), [amount("bytes", hdu.data.size) for hdu in found.hdus], fontsize=8)
     for each in (axes, sizes):
         each.tick_params(length=0)
         each.spines[:].set_visible(False)
