@@ -26,7 +26,7 @@ from hst_cloud.store.memory import blank
 from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
-__all__ = ["STORED", "Box", "Image", "box_array", "box_ranges", "card_value", "image_of", "scaled"]
+__all__ = ["STORED", "Box", "Image", "box_array", "box_ranges", "box_span", "card_value", "image_of", "scaled"]
 
 Box: TypeAlias = "Sequence[tuple[int, int]]"
 """Half-open limits along each axis, in the order of numpy: ``((y0, y1), (x0, x1))``; zero-based, not empty."""
@@ -163,6 +163,14 @@ def box_ranges(image: Image, box: Box) -> list[ByteRange]:
     return [ByteRange(start, start + size) for start in starts]
 
 
+def box_span(image: Image, box: Box) -> ByteRange:
+    """Return the bytes from the first pixel of `box` to its last one, those of other pixels between them included."""
+    strides = _strides(image)
+    corners = [low for low, _ in box], [high - 1 for _, high in box]
+    first, last = (image.extent.data.start + sum(map(operator.mul, corner, strides)) for corner in corners)
+    return ByteRange(first, last + image.stored.itemsize)
+
+
 def _strides(image: Image) -> list[int]:
     size = abs(image.bitpix) // 8
     return [size * math.prod(image.shape[axis + 1 :]) for axis in range(len(image.shape))]
@@ -182,9 +190,7 @@ def box_array(image: Image, box: Box, held: Segments) -> NDArray[Any]:
         exact = image.dtype.kind == "f" or float(image.value).is_integer()
         return np.full(shape, image.value, dtype=image.dtype if exact else "f4")
     stored, strides = image.stored, _strides(image)
-    corners = [low for low, _ in box], [high - 1 for _, high in box]
-    first, last = (image.extent.data.start + sum(map(operator.mul, corner, strides)) for corner in corners)
-    whole = held.find(first, last + stored.itemsize)
+    whole = held.find(*box_span(image, box))
     if whole is not None:
         return scaled(image, np.ndarray(shape, dtype=stored, buffer=whole, strides=strides))
     raw = blank(math.prod(shape) * stored.itemsize).view(stored).reshape(shape)

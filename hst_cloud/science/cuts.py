@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hst_cloud.errors import HSTCloudError, OutsideImageError, TruncatedFileError
 from hst_cloud.fits.layout import HDUExtent, Layout, Scan, completed, scan
-from hst_cloud.fits.pixels import STORED, Image, box_array, box_ranges
+from hst_cloud.fits.pixels import STORED, Image, box_array, box_ranges, box_span
 from hst_cloud.fits.predict import SLACK
 from hst_cloud.science import boxes
 from hst_cloud.science.boxes import Center, Extent, Window
@@ -132,11 +132,12 @@ def taken(
     for number, (at, images) in enumerate(zip(windows, planes, strict=True)):
         if isinstance(at, HSTCloudError) or isinstance(images, HSTCloudError):
             continue
-        own = [rows for image in images.values() for rows in box_ranges(image, at[1].inside)]
-        if max((rows.stop for rows in own), default=0) > layout.size:
-            planes[number] = _truncated(own, found, address)
+        box = at[1].inside
+        spans = [(image, box_span(image, box)) for image in images.values() if image.value is None]
+        if max((span.stop for _, span in spans), default=0) > layout.size:
+            planes[number] = _truncated([span for _, span in spans], found, address)
         else:
-            ranges += own
+            ranges += [row for image, span in spans if not held.find(*span) for row in box_ranges(image, box)]
     held = yield from fetched([*also, *ranges], found, held, address, wanted)
     return [
         at

@@ -110,7 +110,7 @@ def values_of(
             values |= every(header, memo)
     except FormatError:
         return meta_of(layout, chip, window, headers)
-    kept = {name: value for name, value in values.items() if _holds(name.encode())}
+    kept = {name: values[name] for name in _holding(tuple(values))}
     return kept | {name: value for name, (value, *_) in _origin(layout, chip, window).items()}
 
 
@@ -134,6 +134,11 @@ def _keywords(headers: tuple[bytes, ...]) -> bytes:
     said = {name for name, _ in own}
     cards = [card for header in before for name, card in header if name not in said]
     return b"".join([*cards, *(card for _, card in own)])
+
+
+@functools.lru_cache(64)  # files that are alike have the same keywords
+def _holding(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if _holds(name.encode()))
 
 
 @functools.lru_cache(4096)

@@ -71,12 +71,13 @@ class Page:
 class Part(Page):
     """The answer to a request for what is missing of `body`."""
 
-    def __init__(self, body: Body, rivals: list[Part] | None = None) -> None:
+    def __init__(self, body: Body, rivals: list[int] | None = None) -> None:
         super().__init__(ERROR_SIZE)
         self._range = body
         self._span = Span(0, 0, exact=True)
         self._missing = 0
-        self._rivals = [] if rivals is None else rivals  # those that have begun
+        # Which have begun: not they themselves, which would keep their memory until cycles are collected.
+        self._rivals = [] if rivals is None else rivals
 
     @property
     def expected(self) -> int:
@@ -91,8 +92,8 @@ class Part(Page):
         Unusable
             They announce other bytes than were asked for, or another version; or another one began sooner.
         """
-        self._rivals.append(self)  # which no two threads do at once
-        if self._rivals[0] is not self:
+        self._rivals.append(id(self))  # which no two threads do at once
+        if self._rivals[0] != id(self):
             text = "was answered to another request"
             raise Unusable(text, again=True)
         super().begin(status, headers)

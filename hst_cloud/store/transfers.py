@@ -188,6 +188,8 @@ class _Transfer:
         self._done: asyncio.Future[None] = self._loop.create_future()
         self._lines.clear()
         self._begun = self._content = False
+        self._place: memoryview | None = None
+        self._at = self._told = 0
         self._error: Exception | None = None
         self._policy = policy = request.policy
         self._sent = receiver.sent = self._loop.time()  # which is `time.monotonic`
@@ -201,7 +203,8 @@ class _Transfer:
 
     def end(self) -> None:
         """Let go of who was served."""
-        del self._receiver, self._done, self._error
+        self._tell()
+        del self._receiver, self._done, self._error, self._place
 
     def ended(self, code: int, text: str) -> None:
         """Tell who waits how the transfer ended."""
@@ -221,6 +224,7 @@ class _Transfer:
         """End the transfer if it has been silent or has lasted for too long; begin to look anew after a sleep."""
         if self._done.done():
             return
+        self._tell()
         trouble = ""
         if self._begun and asleep:
             self._progress.begin(self._policy, now)
@@ -238,12 +242,26 @@ class _Transfer:
         self._progress.begin(self._policy, self._loop.time())
         try:
             self._receiver.begin(*parse_head(b"".join(self._lines).decode("latin-1")))
+            self._place = self._receiver.place()
         except Exception as error:  # noqa: BLE001  # raised to who waits: libcurl cannot carry it
             self._error = error
+
+    def _tell(self) -> None:
+        """Tell what has come since this was last done: of a large range, once for many of its pieces."""
+        size, self._told = self._at - self._told, self._at
+        if size:
+            self._progress.add(size)
+            self._receiver.placed(size)
 
     def _write(self, chunk: bytes) -> int:
         if not self._begun:
             self._begin()
+        stop = self._at + len(chunk)
+        if self._place is not None and stop <= len(self._place):
+            self._place[self._at : stop] = chunk  # libcurl brings at most 16 KiB at a time
+            self._at = stop
+            return len(chunk)
+        self._tell()
         self._progress.add(len(chunk))
         if self._error is None:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import logging
 import pickle
@@ -39,14 +40,16 @@ QUICK = Policy(connect=2, read=0.5, tries=3, deadline=20, base=0.01, longest=0.0
 RANGE = ByteRange(10, 5000)
 
 
-@pytest.fixture(params=["transfers", "streams"])
+@pytest.fixture(params=["transfers", "transfers, into memory", "streams"])
 def ask(request, scripted, monkeypatch):
     """Return a function that reads one range from a server with the given script; its requests are in `ask.server`.
 
-    The range is read as a small one is, and as a large one is: by either engine.
+    The range is read as a small one is, as one of several pieces, and as a large one: by either engine.
     """
     if request.param == "streams":
         monkeypatch.setattr(objects, "LARGE", 1)
+    if request.param == "transfers, into memory":
+        monkeypatch.setattr(objects, "WHOLE", 1)
     servers = []
 
     def read(*script, key="hst/k.fits", wanted=RANGE, etag=None, policy=QUICK):
@@ -728,6 +731,22 @@ def test_stores_come_and_go_without_leaving_connections(scripted):
         for _ in range(50):
             HTTPStore(server.root).read("k", [RANGE])
         assert server.connections == 1
+
+
+def test_what_was_read_is_freed_with_the_result(ask, scripted):
+    """Nothing refers to itself: the memory of a range is free for the next one, without the collector of cycles."""
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        ask(scripted.error(500, "InternalError"), scripted.serve())
+        gc.collect()
+        left = [thing for thing in gc.garbage if type(thing).__module__.startswith("hst_cloud.")]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert left == []
 
 
 def test_a_store_pickles(scripted):
