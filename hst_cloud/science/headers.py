@@ -6,6 +6,7 @@ files' values of one keyword become a column of one type.
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -221,10 +222,15 @@ def _reading(asked: Sequence[_Asked]) -> tuple[list[HDUName], _Taking]:
             if block is not None:
                 prefix = one.column[:-1]
                 values = every(block, memo)
-                found |= {prefix + keyword: value for keyword, value in values.items()} if prefix else values
+                found |= dict(zip(_prefixed(prefix, tuple(values)), values.values(), strict=True)) if prefix else values
         return found
 
     return list(named), read
+
+
+@functools.lru_cache(64)  # files that are alike have the same keywords
+def _prefixed(prefix: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(prefix + name for name in names)
 
 
 # --- What is read ----------------------------------------------------------------------------------------------------

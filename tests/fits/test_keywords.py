@@ -211,6 +211,12 @@ def test_a_string_goes_on_over_cards():
     assert every(header, Memo()) == {"A": "one two three", "B": 5}
 
 
+def test_a_text_that_speaks_of_continue_goes_on_with_nothing():
+    """The word within a card makes no chain, not even behind one."""
+    header = header_of("A       = 'one &'", "CONTINUE  'two'", "B       = 'CONTINUE'", "C       = 'CONTINUE'")
+    assert every(header, Memo()) == {"A": "one two", "B": "CONTINUE", "C": "CONTINUE"}
+
+
 def test_a_keyword_is_not_found_in_a_text():
     """The name of a keyword within another card, even where a card could begin, is not that keyword."""
     header = header_of("COMMENT EXPTIME = 1", "A       = 'EXPTIME = 2'", "XEXPTIME= 3", "EXPTIME = 4.5")
