@@ -6,6 +6,7 @@ import functools
 import math
 import re
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from typing import Any, NoReturn
 
 from astropy import units as u
@@ -127,10 +128,10 @@ def amount(name: str, value: float) -> str:
 
 
 def dollars(value: float) -> str:
-    """Return dollars as a person reads them: in cents, and of small sums the first three digits."""
+    """Return dollars as a person reads them: in cents, and of small sums the first three digits, never as powers."""
     if value >= 1 or value == round(value, 2):
         return f"USD {value:,.2f}"
-    return f"USD {value:.3g}" if value >= 1e-6 else "< USD 0.000001"
+    return f"USD {Decimal(f'{value:.3g}'):f}" if value >= 1e-6 else "< USD 0.000001"
 
 
 def _human(size: float) -> str:

@@ -84,8 +84,9 @@ def test_amounts_have_three_digits(size):
 
 def test_amounts_are_read_by_people():
     """Cents where there are any, and no more digits than tell something."""
-    assert [dollars(value) for value in (0, 0.045, 0.5, 1234.5, 0.00012, 1e-9)] == [
-        "USD 0.00", "USD 0.045", "USD 0.50", "USD 1,234.50", "USD 0.00012", "< USD 0.000001",
+    assert [dollars(value) for value in (0, 0.045, 0.5, 1234.5, 0.00012, 2.4e-6, 1e-9)] == [
+        "USD 0.00", "USD 0.045", "USD 0.50", "USD 1,234.50", "USD 0.00012", "USD 0.0000024",
+        "< USD 0.000001",
     ]  # fmt: skip
     assert str(Spent(requests=1, bytes=168_000_000, seconds=3.14159)) == "1 request, 168 MB, USD 0.00, 3.14 s"
     assert str(Limits()) == "no limit"
