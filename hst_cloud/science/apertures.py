@@ -93,19 +93,22 @@ def measured_in(image: CCDData, cut: Cut, wide: Apertures, scale: float) -> dict
     aperture = apertures.CircularAperture((x, y), radius)
     bad = ~np.isfinite(image.data) if image.mask is None else image.mask | ~np.isfinite(image.data)
     error = None if image.uncertainty is None else image.uncertainty.array
-    (total,), errors = aperture.do_photometry(image.data, error=error, mask=bad)
-    good = float(aperture.do_photometry((~bad).astype(float))[0][0])
-    sky, variance = 0.0, math.nan if error is None else float(errors[0]) ** 2
+    parts = _parts(aperture, bad.shape, "exact")
+    there = (parts > 0) & ~bad
+    weights = parts[there]
+    good = float(weights.sum())
+    sky, variance = 0.0, math.nan if error is None else float((weights * error[there].astype(float) ** 2).sum())
     if ring:
-        sky, noise = _sky(image.data[_inside(apertures.CircularAnnulus((x, y), *ring), bad.shape) & ~bad])
+        around = _parts(apertures.CircularAnnulus((x, y), *ring), bad.shape, "center") > 0
+        sky, noise = _sky(image.data[around & ~bad])
         variance += (good * noise) ** 2
     nothing = good < 1e-6 * aperture.area
     return {
-        "rate": math.nan if nothing else float(total) - sky * good,
+        "rate": math.nan if nothing else float((weights * image.data[there]).sum()) - sky * good,
         "rate_err": math.nan if nothing else math.sqrt(variance),
         "sky": sky if ring else math.nan,
         "masked": min(1.0, max(0.0, 1 - good / aperture.area)),
-        "dq": _flags(cut, _inside(aperture, bad.shape, "exact")),
+        "dq": _flags(cut, parts > 0),
     }
 
 
@@ -113,9 +116,9 @@ def _pixels(value: float | u.Quantity, scale: float) -> float:
     return float(value.to_value(u.arcsec)) / scale if isinstance(value, u.Quantity) else value
 
 
-def _inside(aperture: Any, shape: tuple[int, int], method: str = "center") -> NDArray[np.bool_]:
-    """Return which pixels an aperture has a part of, or the middle."""
-    return np.asarray(aperture.to_mask(method=method).to_image(shape) > 0)
+def _parts(aperture: Any, shape: tuple[int, int], method: str) -> NDArray[np.float64]:
+    """Return what part of each pixel lies in an aperture (``exact``), or whether its middle does (``center``)."""
+    return np.asarray(aperture.to_mask(method=method).to_image(shape))
 
 
 def _sky(values: NDArray[Any]) -> tuple[float, float]:
