@@ -97,14 +97,15 @@ def measured_in(image: CCDData, cut: Cut, wide: Apertures, scale: float) -> dict
     there = (parts > 0) & ~bad
     weights = parts[there]
     good = float(weights.sum())
-    sky, variance = 0.0, math.nan if error is None else float((weights * error[there].astype(float) ** 2).sum())
+    # A part of a pixel has that part of its error, as in photutils from 3.1 on; before, its variance had that part.
+    sky, variance = 0.0, math.nan if error is None else float(np.sum((weights * error[there]) ** 2))
     if ring:
         around = _parts(apertures.CircularAnnulus((x, y), *ring), bad.shape, "center") > 0
         sky, noise = _sky(image.data[around & ~bad])
         variance += (good * noise) ** 2
     nothing = good < 1e-6 * aperture.area
     return {
-        "rate": math.nan if nothing else float((weights * image.data[there]).sum()) - sky * good,
+        "rate": math.nan if nothing else float(np.sum(weights * image.data[there])) - sky * good,
         "rate_err": math.nan if nothing else math.sqrt(variance),
         "sky": sky if ring else math.nan,
         "masked": min(1.0, max(0.0, 1 - good / aperture.area)),

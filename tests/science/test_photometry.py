@@ -96,8 +96,9 @@ def test_a_rate_is_what_photutils_makes_of_the_local_file(folder, stars, name, a
         area = local_area(wcs, x, y)
         bad = dq.data & ~(16 + 256) != 0
         aperture = photutils.CircularAperture((x, y), 2.5 / np.sqrt(area))
-        summed = photutils.ApertureStats(sci.data.astype(float), aperture, error=err.data, mask=bad)
-        total, error = summed.sum, summed.sum_err
+        total = photutils.ApertureStats(sci.data.astype(float), aperture, mask=bad).sum
+        parts = aperture.to_mask(method="exact").to_image(bad.shape)
+        error = np.sqrt(np.sum(((parts * err.data)[~bad].astype(float)) ** 2))  # photutils', from its 3.1 on
         good = photutils.ApertureStats((~bad).astype(float), aperture).sum  # it may reach beyond the image
         sky = 0.0
         if annulus:
