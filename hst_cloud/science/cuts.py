@@ -247,7 +247,7 @@ def _window(
             if place is None:
                 continue
             window = Window.around(place, boxes.pixels(size, solution), chip.shape)
-            if window.holds_center:
+            if window.holds_center and window.area:  # a box of one pixel on the very edge has none of the image's
                 return chip, window
             if window.area and (best is None or window.area > best[1].area):
                 best = chip, window

@@ -135,6 +135,12 @@ def test_pixels_and_place_are_those_of_the_file(kind, version, where, local, sto
     assert cut.meta["CUTOUT"] == f"[{y0}:{y1 + 1},{x0}:{x1 + 1}]"
 
 
+def test_a_pixel_on_the_very_edge_lies_outside(store):
+    """Half a pixel before the first one, a box of one pixel has none of the image, as astropy rounds."""
+    with pytest.raises(OutsideImageError, match=r"1 pixels nearer"):
+        cutout(NAMES["ir_flt"], (0.0, -0.5), 1, store=store)
+
+
 @given(data=st.data())
 def test_any_box_is_astropys(data, folder, local):
     """Centers in and about the image, odd and even sides: the same pixels, or both find none."""
