@@ -303,7 +303,8 @@ def _known(images: Sequence[bytes], memo: Memo) -> dict[str, Value | _Unreadable
     known = dict(pairs)
     if len(known) != len(pairs):
         known.update(reversed(pairs))
-        known.update((name, _joined(pairs, name)) for name in _COMMENTARY if name in known)
+        texts = [pair for pair in pairs if pair[0] in _COMMENTARY]
+        known.update((name, _joined(texts, name)) for name in _COMMENTARY if name in known)
     return known
 
 

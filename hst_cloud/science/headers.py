@@ -222,7 +222,8 @@ def _reading(asked: Sequence[_Asked]) -> tuple[list[HDUName], _Taking]:
             if block is not None:
                 prefix = one.column[:-1]
                 values = every(block, memo)
-                found |= dict(zip(_prefixed(prefix, tuple(values)), values.values(), strict=True)) if prefix else values
+                names = _prefixed(prefix, tuple(values)) if prefix else values
+                found.update(zip(names, values.values(), strict=True))
         return found
 
     return list(named), read
@@ -351,22 +352,23 @@ def _array(values: Sequence[Value]) -> tuple[np.ma.MaskedArray[Any, Any], str]:
     """Return one keyword's values as an array of the type that they have in common, and what kind of type that is."""
     kinds = set(map(type, values))
     mask: Any = np.array([value is None for value in values], dtype=bool) if NoneType in kinds else False
-    data, kind = _data(values, kinds - {NoneType})
+    data, kind = _data(values, kinds)
     return np.ma.array(data, mask=mask, copy=False), kind
 
 
 def _data(values: Sequence[Value], kinds: set[type]) -> tuple[npt.NDArray[Any], str]:
     """Return values as an array, with something in place of None, and what kind of array it is."""
-    if kinds == {bool}:
+    there = kinds - {NoneType}
+    if there == {bool}:
         return np.array([value is True for value in values], dtype=bool), "bool"
-    if kinds and kinds <= {int, float, complex}:
+    if there and there <= {int, float, complex}:
         dtype = np.complex128 if complex in kinds else np.float64 if float in kinds else np.int64
         try:
-            numbers = [0 if value is None else value for value in values] if None in values else values
+            numbers = [0 if value is None else value for value in values] if NoneType in kinds else values
             return np.array(numbers, dtype=dtype), "number"
         except OverflowError:  # a whole number of more than 64 bits
             pass
-    texts = values if kinds == {str} and None not in values else [_text(value) for value in values]
+    texts = values if kinds == {str} else [_text(value) for value in values]
     return np.array(texts, dtype=str), "text"
 
 
