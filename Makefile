@@ -71,7 +71,9 @@ container: $(VENV)/.stamp-run  ## build the containers hst-cloud:VERSION and hst
 .PHONY: container-test
 container-test: $(VENV)/.stamp-run  ## build the containers, and try them as their users do, in a browser too
 	PYTHON=$(BIN)/python deploy/container/build minimal full test
-	$(PYTHON) -m venv deploy/_build/tools && deploy/_build/tools/bin/pip install --quiet selenium
+	$(PYTHON) -m venv deploy/_build/tools
+	deploy/_build/tools/bin/pip install --quiet selenium jupyterhub dockerspawner jupyterhub-kubespawner
+	npm install --silent --prefix deploy/_build/tools configurable-http-proxy
 	deploy/_build/tools/bin/python deploy/container/test.py $$(date -u +%Y%m%d)
 
 .PHONY: image
