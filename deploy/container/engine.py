@@ -1,4 +1,4 @@
-"""The container engine, as the tests of the container use it: run a command, start a server and wait until it answers."""
+"""The container engine, for the tests of the container: run a command, or a server, and wait until it answers."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ def call(*arguments: str, code: int = 0, show: bool = False) -> str:
     return (done.stdout or "").strip()
 
 
-def status(url: str) -> int:
-    """Return the status that a URL answers; 0 while nothing listens."""
+def status(url: str, token: str = "") -> int:
+    """Return the status that a URL answers to who gives a token; 0 while nothing listens."""
+    request = urllib.request.Request(url, headers={"Authorization": f"token {token}"} if token else {})  # noqa: S310
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - loopback
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code

@@ -54,7 +54,7 @@ def settings(page: str, spawner: str, image: str) -> str:
 
 def ask(method: str, path: str, token: str) -> Any:
     """Ask the hub's API, and return what it answers."""
-    request = urllib.request.Request(f"http://127.0.0.1:{HUB}/hub/api/{path}", method=method)  # noqa: S310 - loopback
+    request = urllib.request.Request(f"http://127.0.0.1:{HUB}/hub/api/{path}", method=method)
     request.add_header("Authorization", f"token {token}")
     with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - loopback
         return json.loads(answer.read() or "null")
@@ -113,7 +113,7 @@ def below_docker_spawner(image: str, target: str) -> None:
                 time.sleep(0.1)
             took = time.monotonic() - began
             url = f"http://127.0.0.1:{HUB}/user/{USER}/api/contents/start.ipynb"
-            found = [status(f"{url}?token={given}") for given in (token, "wrong")]
+            found = [status(url, given) for given in (token, "wrong")]
             if found != [200, 403]:
                 raise SystemExit(f"the home's first notebook, with the token and a wrong one: {found}, not [200, 403]")
             ask("DELETE", f"users/{USER}/server", token)
@@ -153,9 +153,7 @@ async def pod(image: str, port: int) -> Any:
 
     given = Config()
     exec(settings(PAGE.read_text(encoding="utf-8"), "KubeSpawner", image), {"c": given})  # noqa: S102 - our own page
-    user = SimpleNamespace(
-        name=USER, escaped_name=USER, id=1, url=f"/user/{USER}/", settings={}, groups=[], spawners={}
-    )
+    user = SimpleNamespace(name=USER, escaped_name=USER, id=1, url=f"/user/{USER}/", settings={}, groups=[])
     hub = Hub(ip="127.0.0.1", port=port, base_url="/hub/")
     spawner = KubeSpawner(
         _mock=True, config=given, user=user, hub=hub, orm_spawner=None, oauth_client_id=f"jupyterhub-user-{USER}"
@@ -187,7 +185,8 @@ def below_kube_spawner(image: str, target: str) -> None:
     if asked.command or asked.args:
         raise SystemExit(f"KubeSpawner asks for {asked.command} {asked.args}, not for the image's own start")
     given = [word for one in asked.env for word in ("--env", f"{one.name}={one.value}")]
-    options = ("--network", "host", "--user", str(asked.security_context.run_as_user), "--volume", "/home/hst")
+    homes = [word for mount in asked.volume_mounts for word in ("--volume", mount.mount_path)]
+    options = ("--network", "host", "--user", str(asked.security_context["runAsUser"]), *homes)
     with started(image, *options, "--security-opt", "no-new-privileges", *given) as name:
         took = wait_for(f"http://127.0.0.1:{POD}/user/{USER}/api")
         call("exec", name, "/opt/hst-cloud/deploy/container/health")

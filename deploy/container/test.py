@@ -39,14 +39,13 @@ def identity(image: str, target: str) -> None:
         raise SystemExit(f"version, revision and user are {found}, not {(version, head.strip(), '1000')}")
     if missing := {"title", "description", "documentation", "licenses", "base.name", "created"} - labels.keys():
         raise SystemExit(f"labels are missing: {missing}")
-    twin = image.split(":")[0] + ":" + version.replace("+", "-") + ("-minimal" if target == "minimal" else "")
+    twin = f"hst-cloud:{version.replace('+', '-')}{'-minimal' if target == 'minimal' else ''}"
     ids = {call("image", "inspect", "--format", "{{.Id}}", name) for name in (image, twin)}
     if len(ids) > 1:
         raise SystemExit(f"{image} and {twin} are not one image")
     history = call("history", "--no-trunc", "--format", "{{.CreatedBy}}", image)
-    left = call(
-        "run", "--rm", "--user", "0", image, "sh", "-c", "ls /etc/pip.conf /run/* /tmp/* /root/* 2>/dev/null || :"
-    )
+    listing = "ls /etc/pip.conf /run/* /mnt/* /tmp/* /root/* 2>/dev/null || :"
+    left = call("run", "--rm", "--user", "0", image, "sh", "-c", listing)
     if "pip.conf" in history or re.search(r"pip\.conf|\.crt", left):
         raise SystemExit(f"the build left traces:\n{history}\n{left}")
     print(f"{target}: labels of {version} at {head[:9]}, built on {labels['base.name']}", flush=True)
