@@ -10,7 +10,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 HERE = Path(__file__).resolve().parent
 
@@ -45,6 +47,16 @@ def status(url: str, token: str = "") -> int:
         return error.code
     except OSError:
         return 0
+
+
+def start_page(url: str) -> str:
+    """Return the path to which a server sends who asks for its root, or nothing."""
+    where = urlsplit(url)
+    connection = HTTPConnection(where.netloc, timeout=30)
+    connection.request("GET", f"{where.path}?{where.query}")
+    found = connection.getresponse().getheader("Location") or ""
+    connection.close()
+    return urlsplit(found).path
 
 
 def wait_for(url: str, seconds: float = 120) -> float:

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from engine import ENGINE, call, started, status, wait_for
+from engine import ENGINE, call, start_page, started, status, wait_for
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "platform" / "laptop.rst"
 PROXY = Path(sys.prefix) / "node_modules" / ".bin" / "configurable-http-proxy"
@@ -188,7 +188,10 @@ def below_kube_spawner(image: str, target: str) -> None:
     homes = [word for mount in asked.volume_mounts for word in ("--volume", mount.mount_path)]
     options = ("--network", "host", "--user", str(asked.security_context["runAsUser"]), *homes)
     with started(image, *options, "--security-opt", "no-new-privileges", *given) as name:
-        took = wait_for(f"http://127.0.0.1:{POD}/user/{USER}/api")
+        root = f"http://127.0.0.1:{POD}/user/{USER}/"
+        took = wait_for(f"{root}api")
+        if (page := start_page(root)) != f"/user/{USER}/lab/tree/README.md":
+            raise SystemExit(f"the start page is {page}, not README.md")
         call("exec", name, "/opt/hst-cloud/deploy/container/health")
     api.shutdown()
     print(f"{target}: KubeSpawner's pod (JupyterHub {api.version}) answers after {took:.1f} s", flush=True)

@@ -14,10 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
-from engine import call, started, status, wait_for
+from engine import call, start_page, started, status, wait_for
 from hub import below_docker_spawner, below_kube_spawner
 
 HERE = Path(__file__).resolve().parent
@@ -80,9 +79,8 @@ def lab(image: str, target: str) -> None:
         found = [status(f"{url}/api/contents{query}") for query in (f"?token={TOKEN}", "?token=wrong", "")]
         if found != [200, 403, 403]:
             raise SystemExit(f"with the token, a wrong one and none: {found}, not [200, 403, 403]")
-        with urllib.request.urlopen(f"{url}/?token={TOKEN}", timeout=30) as answer:  # noqa: S310 - loopback
-            if not answer.url.split("?")[0].endswith("/lab/tree/README.md"):
-                raise SystemExit(f"the start page is {answer.url}, not README.md")
+        if (page := start_page(f"{url}/?token={TOKEN}")) != "/lab/tree/README.md":
+            raise SystemExit(f"the start page is {page}, not README.md")
         call("exec", name, "/opt/hst-cloud/deploy/container/health")
         picture = ROOT / "deploy" / "_build" / f"lab-{target}.png"
         browse = [sys.executable, str(HERE / "browse.py"), url, TOKEN, "notebooks/tour.ipynb", str(picture)]

@@ -4,6 +4,7 @@
     check.py notebooks FOLDER [NOTEBOOK ...]
     check.py section NOTEBOOK
 
+Of notebooks that are named, what they print is shown.
 It runs in the environment that it checks: where a new lock is tried, in the container, and on the machine image.
 """
 
@@ -56,8 +57,11 @@ def check_versions(lock: Path, requirements: list[Path]) -> None:
         print(f"{name:24} {version(name):24} imported in {time.perf_counter() - began:6.2f} s", flush=True)
 
 
-def run(path: Path, *, whole: bool) -> None:
-    """Run a notebook, or its first section alone, in a kernel and a folder of its own; tell figures and seconds."""
+def run(path: Path, *, whole: bool) -> str:
+    """Run a notebook, or its first section alone, in a kernel and a folder of its own; tell figures and seconds.
+
+    What it printed is returned.
+    """
     import nbformat  # noqa: PLC0415 - versions are checked where these are perhaps broken
     from nbclient import NotebookClient  # noqa: PLC0415
 
@@ -72,6 +76,7 @@ def run(path: Path, *, whole: bool) -> None:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     figures = sum("image/png" in output.get("data", {}) for output in outputs)
     print(f"{path.name:24} {figures} figures, {time.perf_counter() - began:.1f} s", flush=True)
+    return "".join(output.text for output in outputs if output.get("name") == "stdout")
 
 
 def main(arguments: list[str]) -> None:
@@ -84,7 +89,9 @@ def main(arguments: list[str]) -> None:
             if not paths:
                 raise SystemExit(f"no notebook (*.ipynb) lies in or below {folder}")
             for path in paths:
-                run(path, whole=True)
+                said = run(path, whole=True)
+                if names:
+                    print(said)
         case ["section", notebook]:
             run(Path(notebook), whole=False)
         case _:

@@ -117,6 +117,16 @@ def test_notebooks_below_a_folder_are_run_too(tmp_path, capsys):
     assert capsys.readouterr().out.count("some.ipynb") == 2
 
 
+def test_a_notebook_that_is_named_shows_what_it_prints(tmp_path, capsys):
+    """Of all of them only the figures and the seconds are told."""
+    pytest.importorskip("nbclient")
+    notebook(tmp_path, "print(6 * 7)")
+    check.main(["notebooks", str(tmp_path)])
+    assert "42" not in capsys.readouterr().out.splitlines()
+    check.main(["notebooks", str(tmp_path), "some.ipynb"])
+    assert "42" in capsys.readouterr().out.splitlines()
+
+
 def test_the_minimal_set_has_what_the_notebooks_import():
     """Each notebook runs in either set: what its cells import is in the smaller one."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "notebooks").glob("*.md"))
