@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import sys
 import tomllib
@@ -149,6 +150,12 @@ def test_the_home_has_every_notebook_in_order(tmp_path):
     assert sorted(listed) == sorted(path.stem for path in (ROOT / "notebooks").glob("*.md"))
     assert {path.stem for path in (tmp_path / "notebooks").iterdir()} == set(listed)
     assert (tmp_path / "start.ipynb").exists()
+
+
+def test_lab_begins_with_the_readme():
+    """Alone, where Lab's own setting holds, and below a hub, where the server's does."""
+    settings = json.loads((ROOT / "deploy" / "home" / "jupyter_server_config.json").read_text(encoding="utf-8"))
+    assert {settings[app]["default_url"] for app in ("LabApp", "ServerApp")} == {"/lab/tree/README.md"}
 
 
 def test_the_first_cell_tells_where_and_what_it_costs(tmp_path, monkeypatch, capsys):
