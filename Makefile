@@ -81,7 +81,7 @@ image: $(VENV)/.stamp-run  ## build the machine image under qemu; ARGS=full for 
 	PYTHON=$(BIN)/python deploy/image/build $(ARGS)
 
 .PHONY: image-test
-image-test: image  ## build the machine image, look for secrets in it, and boot it as EC2 would; 10 to 15 minutes
+image-test: image  ## build the machine image, look for secrets in it, and boot it as EC2 would; 20 minutes, ARGS as above
 	$(BIN)/python deploy/image/leaks.py deploy/_build/image/hst-cloud.raw
 	$(BIN)/python deploy/image/boot.py deploy/_build/image/hst-cloud.raw
 

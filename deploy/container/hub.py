@@ -154,9 +154,13 @@ async def pod(image: str, port: int) -> Any:
     given = Config()
     exec(settings(PAGE.read_text(encoding="utf-8"), "KubeSpawner", image), {"c": given})  # noqa: S102 - our own page
     user = SimpleNamespace(name=USER, escaped_name=USER, id=1, url=f"/user/{USER}/", settings={}, groups=[])
-    hub = Hub(ip="127.0.0.1", port=port, base_url="/hub/")
     spawner = KubeSpawner(
-        _mock=True, config=given, user=user, hub=hub, orm_spawner=None, oauth_client_id=f"jupyterhub-user-{USER}"
+        _mock=True,
+        config=given,
+        user=user,
+        hub=Hub(ip="127.0.0.1", port=port, base_url="/hub/"),
+        orm_spawner=None,
+        oauth_client_id=f"jupyterhub-user-{USER}",
     )
     spawner.port = POD
     spawner.api_token = secrets.token_hex(16)
