@@ -71,7 +71,9 @@ container: $(VENV)/.stamp-run  ## build the containers hst-cloud:VERSION and hst
 .PHONY: container-test
 container-test: $(VENV)/.stamp-run  ## build the containers, and try them as their users do, in a browser too
 	PYTHON=$(BIN)/python deploy/container/build minimal full test
-	$(PYTHON) -m venv deploy/_build/tools && deploy/_build/tools/bin/pip install --quiet selenium
+	$(PYTHON) -m venv deploy/_build/tools
+	deploy/_build/tools/bin/pip install --quiet selenium jupyterhub dockerspawner jupyterhub-kubespawner
+	npm install --silent --prefix deploy/_build/tools configurable-http-proxy
 	deploy/_build/tools/bin/python deploy/container/test.py $$(date -u +%Y%m%d)
 
 .PHONY: image
@@ -79,7 +81,7 @@ image: $(VENV)/.stamp-run  ## build the machine image under qemu; ARGS=full for 
 	PYTHON=$(BIN)/python deploy/image/build $(ARGS)
 
 .PHONY: image-test
-image-test: image  ## build the machine image, look for secrets in it, and boot it as EC2 would; 10 to 15 minutes
+image-test: image  ## build the machine image, look for secrets in it, and boot it as EC2 would; 20 minutes, ARGS as above
 	$(BIN)/python deploy/image/leaks.py deploy/_build/image/hst-cloud.raw
 	$(BIN)/python deploy/image/boot.py deploy/_build/image/hst-cloud.raw
 

@@ -2,82 +2,52 @@
 
     test.py VERSION-TAG [--skip-tests]
 
-Needs docker or podman, and what browse.py needs. Each check prints a line; the first that fails ends it.
+Needs docker or podman, and what browse.py and hub.py need. Each check prints a line; the first that fails ends it.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from engine import call, start_page, started, status, wait_for
+from hub import below_docker_spawner, below_kube_spawner
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+CHECK_PYTHON = "/opt/venv/bin/python"
 CHECK = "/opt/hst-cloud/deploy/environment/check.py"
 MOST = {"minimal": 800_000_000, "full": 2_000_000_000}
 TOKEN = "a-token-for-the-test"  # noqa: S105 - of a server that lives for a minute
 
 
-def engine() -> str:
-    """Return docker where its engine answers, else podman, with what a bare machine needs."""
-    if shutil.which("docker") and not subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
-        return "docker"
-    if not Path("/run/systemd/system").is_dir():
-        os.environ.setdefault("CONTAINERS_CONF", str(HERE / "containers.conf"))
-    return "podman"
-
-
-def call(*arguments: str, code: int = 0, show: bool = False) -> str:
-    """Run the engine, expect an exit code, and return what it printed."""
-    done = subprocess.run([ENGINE, *arguments], capture_output=not show, text=True, check=False)
-    if done.returncode != code:
-        raise SystemExit(f"{' '.join(arguments)}\nexit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}")
-    return (done.stdout or "").strip()
-
-
-def status(url: str) -> int:
-    """Return the status that a URL answers; 0 while nothing listens."""
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - loopback
-            return answer.status
-    except urllib.error.HTTPError as error:
-        return error.code
-    except OSError:
-        return 0
-
-
-def wait_for(url: str, seconds: float = 120) -> float:
-    """Wait until a URL answers 200, and return how long that took in seconds."""
-    began = time.monotonic()
-    while time.monotonic() - began < seconds:
-        if status(url) == 200:
-            return time.monotonic() - began
-        time.sleep(0.1)
-    raise SystemExit(f"{url} did not answer 200 within {seconds} s, but {status(url)}")
-
-
-@contextmanager
-def started(image: str, *options: str) -> Iterator[str]:
-    """Run a container in the background, show its log where something fails, and remove it."""
-    name = call("run", "--detach", *options, image)
-    try:
-        yield name
-    except BaseException:
-        print(subprocess.run([ENGINE, "logs", name], capture_output=True, text=True, check=False).stderr[-3000:])
-        raise
-    finally:
-        call("rm", "--force", "--volumes", name)
+def identity(image: str, target: str) -> None:
+    """Compare what the image says of itself with the checkout, and see that nothing of the build's machine is in it."""
+    about = json.loads(call("image", "inspect", "--format", "{{json .Config}}", image))
+    labels = {name.removeprefix("org.opencontainers.image."): value for name, value in about["Labels"].items()}
+    version = call("run", "--rm", image, CHECK_PYTHON, "-c", "import hst_cloud; print(hst_cloud.__version__)")
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    found = (labels["version"], labels["revision"], about["User"])
+    if found != (version, head.strip(), "1000"):
+        raise SystemExit(f"version, revision and user are {found}, not {(version, head.strip(), '1000')}")
+    if missing := {"title", "description", "documentation", "licenses", "base.name", "created"} - labels.keys():
+        raise SystemExit(f"labels are missing: {missing}")
+    twin = f"hst-cloud:{version.replace('+', '-')}{'-minimal' if target == 'minimal' else ''}"
+    ids = {call("image", "inspect", "--format", "{{.Id}}", name) for name in (image, twin)}
+    if len(ids) > 1:
+        raise SystemExit(f"{image} and {twin} are not one image")
+    history = call("history", "--no-trunc", "--format", "{{.CreatedBy}}", image)
+    listing = "ls /etc/pip.conf /run/* /mnt/* /tmp/* /root/* 2>/dev/null || :"
+    left = call("run", "--rm", "--user", "0", image, "sh", "-c", listing)
+    if "pip.conf" in history or re.search(r"pip\.conf|\.crt", left):
+        raise SystemExit(f"the build left traces:\n{history}\n{left}")
+    print(f"{target}: labels of {version} at {head[:9]}, built on {labels['base.name']}", flush=True)
 
 
 def sizes(image: str, target: str) -> None:
@@ -95,7 +65,7 @@ def contents(image: str, target: str) -> None:
     requirements = [f"/opt/hst-cloud/deploy/environment/{name}.in" for name in dict.fromkeys(["minimal", target])]
     call("run", "--rm", image, CHECK_PYTHON, CHECK, "versions", "/opt/hst-cloud/lock.txt", *requirements, show=True)
     home = ("--read-only", "--tmpfs", "/tmp", "--volume", "/home/hst")  # noqa: S108 - the container's own
-    call("run", "--rm", *home, image, CHECK_PYTHON, CHECK, "notebooks", "/home/hst/notebooks", show=True)
+    call("run", "--rm", *home, image, CHECK_PYTHON, CHECK, "notebooks", "/home/hst", show=True)
 
 
 def lab(image: str, target: str) -> None:
@@ -109,6 +79,8 @@ def lab(image: str, target: str) -> None:
         found = [status(f"{url}/api/contents{query}") for query in (f"?token={TOKEN}", "?token=wrong", "")]
         if found != [200, 403, 403]:
             raise SystemExit(f"with the token, a wrong one and none: {found}, not [200, 403, 403]")
+        if (page := start_page(f"{url}/?token={TOKEN}")) != "/lab/tree/README.md":
+            raise SystemExit(f"the start page is {page}, not README.md")
         call("exec", name, "/opt/hst-cloud/deploy/container/health")
         picture = ROOT / "deploy" / "_build" / f"lab-{target}.png"
         browse = [sys.executable, str(HERE / "browse.py"), url, TOKEN, "notebooks/tour.ipynb", str(picture)]
@@ -129,56 +101,6 @@ def memory(image: str, target: str) -> None:
     print(f"{target}: a limit of memory holds", flush=True)
 
 
-class Hub(BaseHTTPRequestHandler):
-    """As much of a hub as a single-user server asks for when it starts."""
-
-    def do_GET(self) -> None:
-        """Tell the hub's version."""
-        self.answer({"version": self.server.version})
-
-    def do_POST(self) -> None:
-        """Take a report of activity."""
-        self.answer({})
-
-    def answer(self, value: dict[str, str]) -> None:
-        """Send JSON."""
-        body = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Stay silent."""
-
-
-def below_a_hub(image: str, target: str) -> None:
-    """Start with the environment that DockerSpawner and KubeSpawner give, as any uid's home would be mounted."""
-    version = call("run", "--rm", image, "jupyterhub-singleuser", "--version").splitlines()[-1]
-    hub = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    hub.version = version
-    threading.Thread(target=hub.serve_forever, daemon=True).start()
-    port = 18765
-    given = {
-        "JUPYTERHUB_API_TOKEN": TOKEN,
-        "JUPYTERHUB_API_URL": f"http://127.0.0.1:{hub.server_port}/hub/api",
-        "JUPYTERHUB_ACTIVITY_URL": f"http://127.0.0.1:{hub.server_port}/hub/api/users/ada/activity",
-        "JUPYTERHUB_BASE_URL": "/",
-        "JUPYTERHUB_CLIENT_ID": "jupyterhub-user-ada",
-        "JUPYTERHUB_OAUTH_CALLBACK_URL": "/user/ada/oauth_callback",
-        "JUPYTERHUB_SERVICE_PREFIX": "/user/ada/",
-        "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}/user/ada/",
-        "JUPYTERHUB_USER": "ada",
-    }
-    environment = [word for name, value in given.items() for word in ("--env", f"{name}={value}")]
-    with started(image, "--network", "host", *environment) as name:
-        took = wait_for(f"http://127.0.0.1:{port}/user/ada/api")
-        call("exec", name, "/opt/hst-cloud/deploy/container/health")
-    hub.shutdown()
-    print(f"{target}: below a hub (JupyterHub {version}) it answers after {took:.1f} s", flush=True)
-
-
 def suite(image: str) -> None:
     """Run the fast part of the library's tests on the library that is installed in the image."""
     with tempfile.TemporaryDirectory() as folder:
@@ -192,17 +114,15 @@ def suite(image: str) -> None:
         call("run", "--rm", *where, image, "sh", "-c", 'cd /suite && exec "$@"', "sh", *pytest, show=True)
 
 
-CHECK_PYTHON = "/opt/venv/bin/python"
-ENGINE = engine()
-
-
 def main(tag: str, *options: str) -> None:
     """Try the minimal image, the full one, and the library in the one that has its tests' needs."""
     for target, name in (("minimal", f"hst-cloud:{tag}-minimal"), ("full", f"hst-cloud:{tag}")):
+        identity(name, target)
         sizes(name, target)
         lab(name, target)
         memory(name, target)
-        below_a_hub(name, target)
+        below_docker_spawner(name, target)
+        below_kube_spawner(name, target)
         contents(name, target)
     if "--skip-tests" not in options:
         suite(f"hst-cloud:{tag}-test")

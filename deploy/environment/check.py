@@ -4,6 +4,7 @@
     check.py notebooks FOLDER [NOTEBOOK ...]
     check.py section NOTEBOOK
 
+Of notebooks that are named, what they print is shown.
 It runs in the environment that it checks: where a new lock is tried, in the container, and on the machine image.
 """
 
@@ -56,14 +57,13 @@ def check_versions(lock: Path, requirements: list[Path]) -> None:
         print(f"{name:24} {version(name):24} imported in {time.perf_counter() - began:6.2f} s", flush=True)
 
 
-def run(path: Path, *, whole: bool) -> None:
-    """Run a notebook, or no more than its first section, in a kernel and a folder of its own; tell figures and seconds.
+def run(path: Path, *, whole: bool) -> str:
+    """Run a notebook, or its first section alone, in a kernel and a folder of its own; tell figures and seconds.
 
-    One that asks for an extra that is not installed is told to need more, which the minimal set may.
+    What it printed is returned.
     """
     import nbformat  # noqa: PLC0415 - versions are checked where these are perhaps broken
     from nbclient import NotebookClient  # noqa: PLC0415
-    from nbclient.exceptions import CellExecutionError  # noqa: PLC0415
 
     os.environ.pop("MPLBACKEND", None)  # a kernel draws into its cells
     began = time.perf_counter()
@@ -71,17 +71,12 @@ def run(path: Path, *, whole: bool) -> None:
     heads = [i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## ")]
     if not whole:
         notebook.cells = notebook.cells[: heads[1]]
-    try:
-        with tempfile.TemporaryDirectory() as work:
-            NotebookClient(notebook, timeout=600, startup_timeout=300, resources={"metadata": {"path": work}}).execute()
-    except CellExecutionError as error:
-        if error.ename not in {"MissingExtraError", "ModuleNotFoundError"}:
-            raise
-        print(f"{path.name:24} needs more than is installed: {error.evalue}", flush=True)
-        return
+    with tempfile.TemporaryDirectory() as work:
+        NotebookClient(notebook, timeout=600, startup_timeout=300, resources={"metadata": {"path": work}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     figures = sum("image/png" in output.get("data", {}) for output in outputs)
     print(f"{path.name:24} {figures} figures, {time.perf_counter() - began:.1f} s", flush=True)
+    return "".join(output.text for output in outputs if output.get("name") == "stdout")
 
 
 def main(arguments: list[str]) -> None:
@@ -90,11 +85,13 @@ def main(arguments: list[str]) -> None:
         case ["versions", lock, *requirements]:
             check_versions(Path(lock), [Path(path) for path in requirements])
         case ["notebooks", folder, *names]:
-            paths = [Path(folder) / name for name in names] or sorted(Path(folder).glob("*.ipynb"))
+            paths = [Path(folder) / name for name in names] or sorted(Path(folder).rglob("*.ipynb"))
             if not paths:
-                raise SystemExit(f"no notebook (*.ipynb) lies in {folder}")
+                raise SystemExit(f"no notebook (*.ipynb) lies in or below {folder}")
             for path in paths:
-                run(path, whole=True)
+                said = run(path, whole=True)
+                if names:
+                    print(said)
         case ["section", notebook]:
             run(Path(notebook), whole=False)
         case _:

@@ -28,7 +28,9 @@ FORBIDDEN = [
     (r"/etc/pip\.conf|.*/\.config/pip/.*", "settings of the machine that built the image"),
     (r"/opt/hst-cloud/wheels(/.*)?|/tmp/.+", "left over from the build"),
     (r"/var/log/.*(cloud-init|auth|syslog|journal/.+/).*", "a log of the build"),
-    (r"/var/lib/systemd/random-seed", "the same randomness for everybody"),
+    (r"/var/lib/systemd/(random-seed|credential\.secret)", "the same randomness or key for everybody"),
+    (r"/var/lib/dbus/machine-id", "an identity that every machine would share"),
+    (r"/etc/netplan/50-cloud-init\.yaml", "the network card of the machine that built the image"),
 ]
 EMPTY = {"/etc/machine-id": "an identity that every machine would share"}
 KNOWN = [r"/opt/venv/.*", r"/usr/.*"]

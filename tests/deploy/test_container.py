@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import threading
 from pathlib import Path
 
@@ -108,3 +109,19 @@ def test_the_default_base_is_public_and_of_the_locks_python():
     assert re.findall(r"^ARG BASE=(\S+)$", DOCKERFILE, re.MULTILINE) == ["docker.io/library/debian:bookworm-slim"]
     lock = (CONTAINER.parent / "environment" / "full.txt").read_text(encoding="utf-8")
     assert "for Python 3.11 on Linux" in lock.splitlines()[0]
+
+
+def test_the_settings_for_hubs_mount_the_home():
+    """What the page tells to write for DockerSpawner and KubeSpawner names the image, and a volume at the home."""
+    config = pytest.importorskip("traitlets.config").Config()
+    page = (CONTAINER.parents[1] / "docs" / "platform" / "laptop.rst").read_text(encoding="utf-8")
+    blocks = re.findall(r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)", page, re.MULTILINE)
+    for block in blocks:
+        exec(textwrap.dedent(block), {"c": config})
+    home = re.findall(r"HOME=(\S+)", DOCKERFILE)
+    assert list(config.DockerSpawner.volumes.values()) == home
+    assert [mount["mountPath"] for mount in config.KubeSpawner.volume_mounts] == home
+    (volume,) = config.KubeSpawner.volumes
+    assert volume["persistentVolumeClaim"]["claimName"] == config.KubeSpawner.pvc_name_template
+    assert "hst-cloud:" in config.DockerSpawner.image
+    assert "hst-cloud:" in config.KubeSpawner.image

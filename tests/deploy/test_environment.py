@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -106,13 +108,33 @@ def test_a_notebook_that_fails_fails_the_check(tmp_path):
         check.main(["notebooks", str(tmp_path)])
 
 
-def test_a_notebook_that_needs_more_is_told(tmp_path, capsys):
-    """Where an extra is not installed, as in the minimal set, its notebook is named and the others go on."""
+def test_notebooks_below_a_folder_are_run_too(tmp_path, capsys):
+    """The home's own and those in its folders are run."""
     pytest.importorskip("nbclient")
-    notebook(tmp_path, "import no_such_module")
+    (tmp_path / "below").mkdir()
+    notebook(tmp_path, "1 + 1")
+    notebook(tmp_path / "below", "1 + 1")
     check.main(["notebooks", str(tmp_path)])
-    assert "some.ipynb" in (said := capsys.readouterr().out)
-    assert "needs more than is installed: No module named 'no_such_module'" in said
+    assert capsys.readouterr().out.count("some.ipynb") == 2
+
+
+def test_a_notebook_that_is_named_shows_what_it_prints(tmp_path, capsys):
+    """Of all of them only the figures and the seconds are told."""
+    pytest.importorskip("nbclient")
+    notebook(tmp_path, "print(6 * 7)")
+    check.main(["notebooks", str(tmp_path)])
+    assert "42" not in capsys.readouterr().out.splitlines()
+    check.main(["notebooks", str(tmp_path), "some.ipynb"])
+    assert "42" in capsys.readouterr().out.splitlines()
+
+
+def test_the_minimal_set_has_what_the_notebooks_import():
+    """Each notebook runs in either set: what its cells import is in the smaller one."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "notebooks").glob("*.md"))
+    cells = "\n".join(re.findall(r"^```\{code-cell\}.*?\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    names = set(re.findall(r"^ *(?:import|from) (\w+)", cells, re.MULTILINE)) - set(sys.stdlib_module_names)
+    assert {"hst_cloud", "numpy", "dask", "photutils"} <= names
+    assert names - {"hst_cloud"} - check.pins(lock("minimal.txt")).keys() == set()
 
 
 def test_the_home_has_every_notebook_in_order(tmp_path):
@@ -130,13 +152,24 @@ def test_the_home_has_every_notebook_in_order(tmp_path):
     assert (tmp_path / "start.ipynb").exists()
 
 
+def test_lab_begins_with_the_readme():
+    """Alone, where Lab's own setting holds, and below a hub, where the server's does."""
+    settings = json.loads((ROOT / "deploy" / "home" / "jupyter_server_config.json").read_text(encoding="utf-8"))
+    assert {settings[app]["default_url"] for app in ("LabApp", "ServerApp")} == {"/lab/tree/README.md"}
+
+
 def test_the_first_cell_tells_where_and_what_it_costs(tmp_path, monkeypatch, capsys):
-    """The start page's code runs, and tells the region and the price of an hour of the machine."""
+    """The start page's first cell tells the region, what the tutorials read, and the price of an hour of the machine."""
     jupytext = pytest.importorskip("jupytext")
     monkeypatch.setenv("HST_CLOUD_REGION", "us-east-1")
     source = jupytext.read(ROOT / "deploy" / "home" / "start.md", fmt="md:myst")
-    code = "\n".join(cell.source for cell in source.cells if cell.cell_type == "code")
-    exec(compile(code, "start.md", "exec"), {})
+    first = next(cell.source for cell in source.cells if cell.cell_type == "code")
+    exec(compile(first, "start.md", "exec"), {})
     said = capsys.readouterr().out
     assert re.search(r"in the bucket's region \(us-east-1\): yes", said)
     assert "the machine  about USD 0.03 for a quarter of an hour, USD 0.11 an hour" in said
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "notebooks").glob("*.md"))
+    read = re.findall(r"^On the real archive about ([\d.]+) ([MG]B)", text, re.MULTILINE)
+    least, *_, most = sorted(read, key=lambda amount: float(amount[0]) * (1000 if amount[1] == "GB" else 1))
+    assert f"USD 0.00 for the {' '.join(least)} to {' '.join(most)} of a tutorial" in said
+    assert "through NAT  at most USD 0.09, if" in said

@@ -131,6 +131,9 @@ PLANTED = {
     "etc/hst-cloud/lab.env": "JUPYTER_TOKEN=t",
     "home/hst/.local/share/jupyter/notebook_secret": "s",
     "tmp/context/x": "x",
+    "var/lib/systemd/credential.secret": "s",
+    "var/lib/dbus/machine-id": "0123456789abcdef",
+    "etc/netplan/50-cloud-init.yaml": "match: {macaddress: 52:54:00:12:34:56}",
 }
 HARMLESS = {"usr/lib/python3/tests/.ssh/authorized_keys": "", "etc/ssh/sshd_config": "x", "home/hst/a b.txt": "x"}
 

@@ -152,6 +152,20 @@ def test_packers_image_is_made_to_ask_for_imdsv2(publish, calls, lock):
     assert calls.named("RegisterImage") == []
 
 
+def test_an_image_that_asks_for_imdsv2_is_left_alone(publish, calls, capsys):
+    """A second run finds Packer's image as it should be, which moto does not keep."""
+
+    class Known(publish.Account):
+        def read(self, service, region, operation, **parameters):
+            assert (service, region, operation) == ("ec2", "us-east-1", "describe_images")
+            assert parameters == {"ImageIds": ["ami-1"]}
+            return {"Images": [{"ImdsSupport": "v2.0", "BlockDeviceMappings": [{"Ebs": {"Encrypted": False}}]}]}
+
+    assert publish.adopted(Known(apply=True), "ami-1") == "ami-1"
+    assert capsys.readouterr().out == ""
+    assert calls.changes == []
+
+
 def test_an_encrypted_image_is_refused(publish, calls, lock, monkeypatch):
     """Its snapshot could not be public, so nothing is begun."""
     disks = [{"DeviceName": "/dev/xvda", "Ebs": {"Encrypted": True}}]
