@@ -199,7 +199,7 @@ def _chains(header: bytes, stop: int) -> list[tuple[int, int]]:
             chains[-1] = (chains[-1][0], card + 1)
         elif not inside:
             chains.append((max(0, card - 1), card + 1))
-        at = header.find(_CONTINUE, at + 1, stop)
+        at = header.find(_CONTINUE, (card + 1) * CARD, stop)
     return chains
 
 

@@ -137,7 +137,8 @@ def taken(
         if max((span.stop for _, span in spans), default=0) > layout.size:
             planes[number] = _truncated([span for _, span in spans], found, address)
         else:
-            ranges += [row for image, span in spans if not held.find(*span) for row in box_ranges(image, box)]
+            missing = [image for image, span in spans if held.find(*span) is None]
+            ranges += [row for image in missing for row in box_ranges(image, box)]
     held = yield from fetched([*also, *ranges], found, held, address, wanted)
     return [
         at
