@@ -108,7 +108,12 @@ def _named(observations: Table, by: str | None) -> tuple[list[str], list[Footpri
 
 
 def _middle(outlines: Sequence[Floats]) -> SkyCoord:
-    x, y, z = np.concatenate(outlines).sum(axis=0)
+    return _position(np.concatenate(outlines).sum(axis=0))
+
+
+def _position(vectors: Floats) -> SkyCoord:
+    """Return where vectors, of whatever length, point: shape (..., 3)."""
+    x, y, z = vectors.T
     return SkyCoord(np.arctan2(y, x), np.arctan2(z, np.hypot(x, y)), unit=u.rad)
 
 
@@ -125,18 +130,17 @@ def _plane(middle: SkyCoord) -> WCS:
 
 def _pixels(outline: Floats, wcs: WCS) -> Floats:
     """Return the corners of an outline in the plane: shape (corners, 2)."""
-    x, y, z = outline.T
-    sky = np.column_stack([np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.hypot(x, y)))])
+    corners = _position(outline)
     middle = SkyCoord(*wcs.wcs.crval, unit=u.deg)
-    away = SkyCoord(sky, unit=u.deg).separation(middle).deg.max()
+    away = corners.separation(middle).deg.max()
     if away > _WIDEST:
         message = (
             f"a footprint lies {away:.0f} degrees from {middle.to_string('hmsdms', precision=0)}: expected at most "
             f"{_WIDEST:.0f}; draw one part of the sky at a time"
         )
         raise QueryError(message)
-    corners: Floats = wcs.wcs_world2pix(sky, 0)
-    return corners
+    places: Floats = wcs.wcs_world2pix(np.column_stack([corners.ra.deg, corners.dec.deg]), 0)
+    return places
 
 
 def _draw(axes: Any, corners: Sequence[Floats], number: int, label: str) -> None:
