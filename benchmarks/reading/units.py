@@ -180,6 +180,7 @@ CUTOUTS = Unit(
     "others' bare arrays; s3fs.cat_ranges is told where the pixels lie",
 )
 _ALL = ("obstore, whole files, 24 in flight", "s3fs.cat_ranges, prefixes", "s5cmd")
+_ALL_64 = (*_ALL, "obstore, whole files, 64 in flight")
 KEYWORDS = Unit(
     "W4",
     "all keywords of {files} files",
@@ -190,10 +191,11 @@ KEYWORDS = Unit(
         _peer(_ALL[0], many_files.obstore_keywords, ten=False, in_flight=24),
         _peer(_ALL[1], many_files.cat_ranges_keywords, ten=False),
         _peer(_ALL[2], many_files.s5cmd_keywords),
+        _peer(_ALL_64[-1], many_files.obstore_keywords, ten=False, in_flight=64),
         _floor("prefixes", 24),
         _floor("prefixes", 64),
     ),
-    (Gate("24 in flight", "24 in flight", _ALL, 9), Gate("64 in flight", "64 in flight", _ALL, 9)),
+    (Gate("24 both", "24 in flight", _ALL, 9), Gate("64 both", "64 in flight", _ALL_64, 9)),
     tuple(Aim(f"{n} in flight", f"sockets, {n} in flight") for n in (24, 64)),
     many=True,
     slow=True,
@@ -218,7 +220,7 @@ TEN_KEYWORDS = Unit(
         _floor("prefixes", 128),
     ),
     (
-        Gate("24 in flight", "24 in flight", _TEN, 2),
+        Gate("24 both", "24 in flight", _TEN, 2),
         Gate("128 in flight, peers 24 to 100", "128 in flight", _TEN, 8),
         Gate("128 in flight both", "128 in flight", ("obstore, prefixes, 128 in flight",), None),
     ),
@@ -247,6 +249,7 @@ WHOLE = Unit(
 
 def _tables(name: str, kind: str, files: str, table: float, column: float) -> Unit:
     whole, arrays = ("obstore, 24 in flight", "s5cmd"), ("obstore, columns, 24 in flight",)
+    whole_64, arrays_64 = (*whole, "obstore, 64 in flight"), (*arrays, "obstore, columns, 64 in flight")
     return Unit(
         name,
         f"tables of {{files}} {kind}",
@@ -259,13 +262,18 @@ def _tables(name: str, kind: str, files: str, table: float, column: float) -> Un
             _peer(whole[0], many_files.obstore_tables, "tables", in_flight=24),
             _peer(whole[1], many_files.s5cmd_tables, "tables"),
             _peer(arrays[0], many_files.obstore_tables, "columns", in_flight=24, columns=True),
+            _peer(whole_64[-1], many_files.obstore_tables, "tables", in_flight=64),
+            _peer(arrays_64[-1], many_files.obstore_tables, "columns", in_flight=64, columns=True),
             _floor("whole", 24),
             _floor("whole", 64),
         ),
         (
-            Gate("as tables", "tables, 24 in flight", whole, table),
-            Gate("as columns, against tables", "columns, 24 in flight", whole, column),
-            Gate("as columns, against columns", "columns, 24 in flight", arrays, None),
+            Gate("as tables, 24 both", "tables, 24 in flight", whole, table),
+            Gate("as tables, 64 both", "tables, 64 in flight", whole_64, table),
+            Gate("as columns, against tables, 24 both", "columns, 24 in flight", whole, column),
+            Gate("as columns, against tables, 64 both", "columns, 64 in flight", whole_64, column),
+            Gate("as columns, against columns, 24 both", "columns, 24 in flight", arrays, None),
+            Gate("as columns, against columns, 64 both", "columns, 64 in flight", arrays_64, None),
         ),
         tuple(Aim(f"{what}, 24 in flight", "sockets, 24 in flight") for what in ("tables", "columns")),
         many=True,
