@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import io
 import math
-import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from hst_cloud.errors import FormatError, QueryError
 from hst_cloud.fits.guards import REJECTED, check_data, has_heap
 from hst_cloud.fits.layout import BLOCK, HDUExtent
+from hst_cloud.fits.structure import Cards
 from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
@@ -37,8 +37,6 @@ _SHAPING = frozenset(
     [b"TTYPE", b"TFORM", b"TUNIT", b"TSCAL", b"TZERO", b"TNULL", b"TBCOL", b"TFIEL"]
     + [b"TDIM%d" % n for n in range(1, 10)]
 )
-_ROWS = re.compile(rb"NAXIS2  = {1,20}(\d+)")
-_WIDTH = re.compile(rb"NAXIS1  = +(\d+)")
 _UNSIGNED = {("I", 2.0**15): np.uint16, ("J", 2.0**31): np.uint32, ("K", 2.0**63): np.uint64}
 _PRIMARY = fits.PrimaryHDU().header.tostring().encode("ascii")
 
@@ -69,8 +67,8 @@ class Field:
     """TSCAL."""
     zero: float = 0.0
     """TZERO."""
-    null: int | None = None
-    """TNULL, of the values as stored."""
+    null: int | bytes | None = None
+    """TNULL, of the values as stored; of a table of text, without blanks around it."""
     repeat: int = 1
     """Bits of a column of bits."""
 
@@ -89,6 +87,8 @@ class Form:
     """Bytes of a row: NAXIS1."""
     ascii: bool
     """Whether the table is one of text."""
+    nulls: dict[str, Field]
+    """The columns that have TNULL, whoever decodes the table."""
 
     def matching(self, names: Iterable[str], key: str) -> list[str]:
         """Return the columns of these names, whatever their case: FITS Standard 4.0, sec. 7.2.2.
@@ -148,7 +148,7 @@ def form_of(header: bytes, key: str) -> Form:
     if b"CONTINUE" not in header:
         cards = [card for card in cards if card[:5] in _SHAPING]
     try:
-        return _form(b"".join(cards), header[11:19] == b"TABLE   ", _integer(_WIDTH, header))
+        return _form(b"".join(cards), header[11:19] == b"TABLE   ", Cards(header).integer("NAXIS1", 0) or 0)
     except REJECTED as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         message = f"{key} has a table that astropy cannot read: {said}"
@@ -172,7 +172,8 @@ def _form(cards: bytes, text: bool, width: int) -> Form:  # noqa: FBT001  # priv
         names = tuple(columns.names)
         units = tuple(str(unit or "") for unit in columns.units)
         fields = None if text else _fields(columns, units, width)
-    return Form(names=names, units=units, fields=fields or {}, width=width, ascii=text)
+        nulls = _nulls(columns)
+    return Form(names=names, units=units, fields=fields or {}, width=width, ascii=text, nulls=nulls)
 
 
 def _opened(table: bytes) -> fits.HDUList:
@@ -192,13 +193,27 @@ def _fields(columns: fits.ColDefs, units: Sequence[str], width: int) -> dict[str
         stored, offset = dtype.fields[name][:2]
         if kind is None or not stored.itemsize:
             return None
-        null = column.null if isinstance(column.null, int) else None
         fields[column.name] = Field(
             name=column.name, number=number, unit=unit, offset=offset, size=stored.itemsize, shape=stored.shape,
             stored=stored.base.newbyteorder(">"), kind=kind, scale=column.bscale or 1.0, zero=column.bzero or 0.0,
-            null=null, repeat=column.format.repeat,
+            repeat=column.format.repeat,
         )  # fmt: skip
     return fields
+
+
+def _nulls(columns: fits.ColDefs) -> dict[str, Field]:
+    """Return where the columns lie of which a stored value means none: FITS Standard 4.0, sec. 7.2.2 and 7.3.2."""
+    found = {}
+    for number, (column, name) in enumerate(zip(columns, columns.dtype.names, strict=True), 1):
+        stored, offset = columns.dtype.fields[name][:2]
+        null = column.null.strip().encode("ascii", "replace") if isinstance(column.null, str) else column.null
+        kinds = "S" if isinstance(null, bytes) else "iu"
+        if isinstance(null, int | bytes) and null != b"" and stored.base.kind in kinds:
+            found[column.name] = Field(
+                name=column.name, number=number, unit="", offset=offset, size=stored.itemsize, shape=stored.shape,
+                stored=stored.base.newbyteorder(">"), kind="plain", null=null,
+            )  # fmt: skip
+    return found
 
 
 def _kind(column: fits.Column) -> _Kind | None:
@@ -216,17 +231,12 @@ def _kind(column: fits.Column) -> _Kind | None:
     return "scaled" if code in "BIJED" else None  # of 64-bit and complex numbers astropy makes something of its own
 
 
-def _integer(pattern: re.Pattern[bytes], header: bytes) -> int:
-    match = pattern.search(header)
-    return int(match[1]) if match else 0
-
-
 # --- From bytes to arrays --------------------------------------------------------------------------------------------
 
 
 def row_count(header: bytes) -> int:
     """Return how many rows the table with this header has: NAXIS2."""
-    return _integer(_ROWS, header)
+    return Cards(header).integer("NAXIS2", 0) or 0
 
 
 def decode(read: TableRead, *, consume: bool = False) -> dict[str, NDArray[Any]]:
@@ -266,12 +276,13 @@ def decode(read: TableRead, *, consume: bool = False) -> dict[str, NDArray[Any]]
 
 def nulls(read: TableRead, name: str) -> NDArray[np.bool_] | None:
     """Return where the stored values of a column are its TNULL, or None if it has none."""
-    field = read.form.fields.get(name)
-    if field is None or field.null is None or field.stored.kind not in "iu":
+    field = read.form.nulls.get(name)
+    if field is None:
         return None
     start, width = read.extent.data.start, read.form.width
     rows = read.segments.find(start + read.rows.start * width, start + read.rows.stop * width)
-    mask: NDArray[np.bool_] = _raw(read, field, rows) == field.null
+    raw = _raw(read, field, rows)
+    mask: NDArray[np.bool_] = (np.strings.strip(raw) if field.stored.kind == "S" else raw) == field.null
     return mask if mask.any() else None
 
 
@@ -336,7 +347,8 @@ def _by_astropy(read: TableRead) -> dict[str, NDArray[Any]]:
     header, width, start = read.header, read.form.width, read.extent.data.start
     if read.form.ascii:
         span = ByteRange(start + read.rows.start * width, start + read.rows.stop * width)
-        header = _ROWS.sub(b"NAXIS2  = %20d" % max(1, len(read.rows)), header, count=1)
+        count = b"NAXIS2  = %20d" % max(1, len(read.rows))
+        header = header.replace(Cards(header).card("NAXIS2"), count.ljust(_CARD), 1)
     else:
         span = read.extent.data
     # Of no rows astropy cannot make numbers: it is given a blank one, which is left out again.

@@ -328,6 +328,7 @@ def _only(product: Product, read: Tables, hdu: HDULike) -> TableRead:
     if read.tables:
         return read.tables[0]
     found = ", ".join(f"{i} {e.name or '(no name)'},{e.ver}" for i, e in enumerate(read.layout.hdus))
+    found = found or "none that is read in parts (it may be compressed: see hst_cloud.read)"
     wanted = "table" if hdu is None else f"table {hdu!r}"
     message = f"{product.filename or product.key} has no {wanted}: its HDUs are {found}"
     raise QueryError(message, key=product.key)

@@ -296,3 +296,43 @@ def test_a_store_sees_the_same_batches(tmp_path):
     store = RecordingStore(tmp_path)
     run_one(store, "a_x1d.fits", reading("a_x1d.fits"))
     assert store.batches == [[ByteRange(0, 1024 * 1024)]]
+
+
+VARIABLE = {"format": "PJ()", "array": np.array([np.arange(n) for n in (1, 2, 3)], object)}
+
+
+@pytest.mark.parametrize("other", [VARIABLE, {"format": "0J"}])
+def test_stored_nulls_are_found_in_what_astropy_decodes(other):
+    """A column of variable length beside them, or one without width, does not make of no value a number."""
+    column = fits.Column("A", "J", null=-99, array=np.array([1, -99, 3]))
+    vectors = fits.Column("V", "2I", null=7, array=np.array([[7, 1], [2, 3], [4, 7]]))
+    content = content_of(fits.BinTableHDU.from_columns([fits.Column("Z", **other), column, vectors], nrows=3))
+    for rows in (slice(None), slice(1, 3)):
+        found = read(content, rows=rows)[0].tables[0]
+        assert nulls(found, "A").tolist() == [False, True, False][rows]
+        assert nulls(found, "V").tolist() == [[True, False], [False, False], [False, True]][rows]
+        assert nulls(found, "Z") is None
+
+
+def test_nulls_of_a_table_of_text_are_found():
+    """There TNULL is a text, and blanks around it do not count."""
+    number = fits.Column("N", "I6", null="***", array=np.array([1, 2, 333]))
+    text = fits.Column("T", "A4", array=["a", "***", "c"])
+    content = content_of(fits.TableHDU.from_columns([text, number]))
+    found = read(content.replace(b"333", b"***"), rows=slice(1, 3))[0].tables[0]
+    assert nulls(found, "N").tolist() == [False, True]
+    assert nulls(found, "T") is None
+    assert decode(found)["N"].tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("count", ["NAXIS2  =                   +3", "NAXIS2  = 3 / rows"])
+def test_the_number_of_rows_is_its_own_card(count):
+    """However it is written, and whatever a comment before it has between its words."""
+    content = content_of(fits.BinTableHDU.from_columns([fits.Column("A", "J", array=np.array([1, 2, 3]))]))
+    start = content.index(b"BITPIX", 2880)
+    comment = b"COMMENT was NAXIS2  =                   99".ljust(80)
+    header = comment + content[start : start + 80 * 20]
+    at = header.index(b"NAXIS2  =                    3")
+    header = header[:at] + count.encode().ljust(80) + header[at + 80 :]
+    content = content[:start] + header[: 80 * 20] + content[start + 80 * 20 :]
+    assert decode(read(content)[0].tables[0])["A"].tolist() == [1, 2, 3]

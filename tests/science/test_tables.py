@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -243,3 +246,13 @@ def test_a_column_that_a_sensor_lacks_is_an_error(tmp_path):
     put(tmp_path, SENSOR, sensors.fgs_a1f(rootname="f64y0106m", scale=64))
     with pytest.raises(QueryError, match=r"has no column PMTZ: its columns are TIME, PMTXA"):
         table(SENSOR, columns=["PMTZ"], store=tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:.*is compressed")
+def test_a_table_of_a_compressed_file_says_what_reads_it(tmp_path):
+    """It has no HDU that is read in parts: the message says why, and names the verb that reads it."""
+    content = io.BytesIO()
+    events_file(10).writeto(content)
+    put(tmp_path, f"{EVENTS}.gz", gzip.compress(content.getvalue()))
+    with pytest.raises(QueryError, match=r"its HDUs are none .*it may be compressed: see hst_cloud\.read"):
+        table(f"{EVENTS}.gz", store=tmp_path)
