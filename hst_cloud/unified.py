@@ -15,9 +15,10 @@ from astropy.table import Table
 
 from hst_cloud.archive.inputs import as_product
 from hst_cloud.archive.places import placed
+from hst_cloud.fits.header_blocks import HDULike
 from hst_cloud.fits.index import as_index
 from hst_cloud.fits.recall import known_or_scan, sought
-from hst_cloud.science.chips import HDULike, chips_of
+from hst_cloud.science.chips import chips_of
 from hst_cloud.science.cutouts import cutout
 from hst_cloud.science.spectra import spectra
 from hst_cloud.science.tables import table

@@ -12,6 +12,8 @@ from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+
 from hst_cloud.errors import FormatError, QueryError, TruncatedFileError
 from hst_cloud.fits.layout import Scan
 from hst_cloud.fits.predict import FIRST, FIRST_DRIZZLED, Guess, windows
@@ -83,6 +85,12 @@ def as_hdu(like: HDULike) -> HDUName:
     if isinstance(like, HDUName):
         return like
     match like:
+        case np.integer():
+            return as_hdu(int(like))
+        case (str(name), np.integer() as ver):
+            return as_hdu((name, int(ver)))
+        case (str(), bool()):
+            pass
         case bool():
             pass
         case int() if like >= 0:

@@ -20,6 +20,7 @@ from astropy.wcs.utils import wcs_to_celestial_frame
 from numpy.typing import NDArray
 
 from hst_cloud.errors import FormatError, QueryError, TruncatedFileError
+from hst_cloud.fits.header_blocks import HDULike, as_hdu
 from hst_cloud.fits.layout import HDUExtent, Layout
 from hst_cloud.fits.pixels import Image, image_of
 from hst_cloud.fits.structure import Cards
@@ -27,10 +28,7 @@ from hst_cloud.science.solutions import key_of, solution_of, tables_named
 from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
-__all__ = ["Chip", "HDULike", "chips_of", "companion", "likely_first", "numbers_of", "tables_of", "title"]
-
-HDULike: TypeAlias = str | int | tuple[str, int]
-"""An HDU: its EXTNAME, with or without EXTVER (``("SCI", 2)`` or ``"SCI,2"``), or its number in the file."""
+__all__ = ["Chip", "chips_of", "companion", "likely_first", "numbers_of", "tables_of", "title"]
 
 Linear: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]"
 """Reference pixel, reference position in radians, and the matrix that makes pixels of degrees."""
@@ -136,7 +134,8 @@ def chips_of(layout: Layout, held: Segments, hdu: HDULike, wcs_key: str = " ") -
     if not chips:
         there = ", ".join(title(extent) for extent in layout.hdus)
         found = "is no two-dimensional image" if wanted else "is not there"
-        message = f"hdu={hdu!r} {found} in {layout.key}: it holds {there or 'no HDU that can be read'}"
+        there = there or "none that is read in parts (it may be compressed: see hst_cloud.read)"
+        message = f"hdu={hdu!r} {found} in {layout.key}: it holds {there}"
         raise QueryError(message, key=layout.key)
     return chips
 
@@ -206,17 +205,8 @@ def tables_of(chips: Sequence[Chip], layout: Layout) -> list[ByteRange]:
 
 def numbers_of(hdus: Sequence[HDUExtent], hdu: HDULike) -> list[int]:
     """Return which of `hdus` are meant, in their order."""
-    if isinstance(hdu, int):
-        return [hdu] if 0 <= hdu < len(hdus) else []
-    if isinstance(hdu, tuple):
-        name, version = hdu
-    else:
-        name, _, number = hdu.partition(",")
-        version = int(number) if number.strip().isdigit() else None  # type: ignore[assignment]  # None is any
-    name = name.strip().upper()
-    return [
-        number for number, extent in enumerate(hdus) if extent.name.upper() == name and version in {None, extent.ver}
-    ]
+    wanted = as_hdu(hdu)
+    return [number for number, extent in enumerate(hdus) if wanted.means(number, extent)]
 
 
 def _chip(layout: Layout, held: Segments, number: int, wcs_key: str = " ") -> Chip | None:

@@ -16,14 +16,14 @@ from hst_cloud.archive.inputs import ProductsLike, as_product, as_products
 from hst_cloud.archive.places import placed
 from hst_cloud.errors import HSTCloudError, HSTCloudWarning
 from hst_cloud.fits.frames import expected
-from hst_cloud.fits.header_blocks import kind_of
+from hst_cloud.fits.header_blocks import HDULike, as_hdu, kind_of
 from hst_cloud.fits.index import IndexLike, as_index
 from hst_cloud.fits.keywords import Memo
 from hst_cloud.fits.layout import Layout, Scan
 from hst_cloud.fits.recall import Anew, read_one
 from hst_cloud.science import boxes
 from hst_cloud.science.boxes import Center
-from hst_cloud.science.chips import HDULike, title
+from hst_cloud.science.chips import title
 from hst_cloud.science.cuts import Array, Cut, Outcome, Wanted, cuts, glimpse
 from hst_cloud.science.flags import BitFlags, default_good_bits, mask_of
 from hst_cloud.science.many import OnError, as_on_error, recalled
@@ -293,8 +293,9 @@ def _wanted(
     if weight not in {"exposure", "inverse variance"}:
         message = f"weight={weight!r}: expected 'exposure' or 'inverse variance'"
         raise ValueError(message)
+    as_hdu(hdu)  # raises before anything is sent, as the next line does
     if good_bits != "default":
-        mask_of(np.zeros(1, np.int32), good_bits)  # raises before anything is sent
+        mask_of(np.zeros(1, np.int32), good_bits)
     return Wanted(
         centers=tuple(centers),
         size=boxes.as_extent(size),

@@ -12,12 +12,13 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from hst_cloud.errors import HSTCloudError, OutsideImageError, TruncatedFileError
+from hst_cloud.fits.header_blocks import HDULike
 from hst_cloud.fits.layout import HDUExtent, Layout, Scan, completed, scan
 from hst_cloud.fits.pixels import STORED, Image, box_array, box_ranges, box_span
 from hst_cloud.fits.predict import SLACK
 from hst_cloud.science import boxes
 from hst_cloud.science.boxes import Center, Extent, Window
-from hst_cloud.science.chips import Chip, HDULike, chips_of, companion, likely_first, numbers_of, tables_of, title
+from hst_cloud.science.chips import Chip, chips_of, companion, likely_first, numbers_of, tables_of, title
 from hst_cloud.science.flags import BitFlags
 from hst_cloud.store.link import Link
 from hst_cloud.store.objects import Piece
@@ -182,15 +183,21 @@ def glimpse(key: str, wanted: Wanted, *, size: int | None, like: Layout | None) 
     """
 
     def there(hdus: Sequence[HDUExtent]) -> bool:
-        return any(len(hdus[number].shape) == 2 for number in numbers_of(hdus, wanted.hdu))
+        return _image_in(hdus, wanted.hdu) is not None
 
     also = _likely(like, wanted) if like is not None else ()
     return (yield from scan(key, size=size, sibling=like, until=there, also=also))
 
 
+def _image_in(hdus: Sequence[HDUExtent], hdu: HDULike) -> HDUExtent | None:
+    """Return the first image that is meant and has pixels, if there is one."""
+    found = (hdus[number] for number in numbers_of(hdus, hdu))
+    return next((extent for extent in found if len(extent.shape) == 2 and all(extent.shape)), None)
+
+
 def _likely(like: Layout, wanted: Wanted) -> Sequence[ByteRange]:
     """Return the pixels that are wanted, if they lie where they lie in a file like this one."""
-    extent = next((e for e in (like.hdus[n] for n in numbers_of(like.hdus, wanted.hdu)) if len(e.shape) == 2), None)
+    extent = _image_in(like.hdus, wanted.hdu)
     if extent is None or extent.bitpix not in STORED:
         return ()
     insides = []

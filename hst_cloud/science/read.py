@@ -6,7 +6,7 @@ import contextlib
 import functools
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -190,14 +190,14 @@ def _verified(store: Store, found: Scan, wanted: Sequence[HDUName] | None, in_fl
 
 def _wanted(hdus: HDULike | Sequence[HDULike] | None) -> list[HDUName] | None:
     """Return the HDUs that are asked for; None for all."""
-    if hdus is None:
-        return None
     match hdus:
-        case int() | str() | HDUName():
-            return [as_hdu(hdus)]
-        case (str(name), int(ver)):
+        case None:
+            return None
+        case (str(name), int() | np.integer() as ver) if isinstance(hdus, tuple):  # a list names two
             return [as_hdu((name, ver))]
-    return [as_hdu(hdu) for hdu in hdus]
+        case str() | HDUName():
+            return [as_hdu(hdus)]
+    return [as_hdu(hdu) for hdu in (hdus if isinstance(hdus, Iterable) else [hdus])]
 
 
 def _walked(store: Store, product: Product, like: Layout | None, index: Index | None, in_flight: int) -> Scan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy import units as u
@@ -15,6 +15,7 @@ from hst_cloud.archive.inputs import ProductsLike, as_product, as_products
 from hst_cloud.archive.places import placed
 from hst_cloud.errors import QueryError
 from hst_cloud.fits.columns import Form, TableRead, decode, nulls
+from hst_cloud.fits.header_blocks import HDULike, as_hdu
 from hst_cloud.fits.index import IndexLike, as_index
 from hst_cloud.fits.layout import HDUExtent, Scan
 from hst_cloud.fits.recall import read_one
@@ -28,15 +29,12 @@ from hst_cloud.store.plan import Plan
 from hst_cloud.store.policy import S3
 from hst_cloud.values import ByteRange, Product, ProductLike, Progress
 
-__all__ = ["HDULike", "as_table", "columns", "table", "tables"]
-
-HDULike: TypeAlias = "int | str | tuple[str, int] | None"
-"""An HDU: its number, ``"EVENTS"``, ``"SCI,2"`` or ``("SCI", 2)``; None for a product's first table."""
+__all__ = ["as_table", "columns", "table", "tables"]
 
 
 def table(
     product: ProductLike,
-    hdu: HDULike = None,
+    hdu: HDULike | None = None,
     *,
     columns: Sequence[str] | None = None,
     rows: slice | None = None,
@@ -102,7 +100,7 @@ def table(
 
 def tables(
     products: ProductsLike,
-    hdu: HDULike = None,
+    hdu: HDULike | None = None,
     *,
     columns: Sequence[str] | None = None,
     rows: slice | None = None,
@@ -161,7 +159,7 @@ def tables(
 
 def columns(
     products: ProductsLike,
-    hdu: HDULike = None,
+    hdu: HDULike | None = None,
     *,
     columns: Sequence[str] | None = None,
     rows: slice | None = None,
@@ -250,7 +248,7 @@ def measured(values: NDArray[Any], unit: u.UnitBase | None, mask: NDArray[np.boo
 class _Wanted(NamedTuple):
     """What is asked of every file."""
 
-    hdu: HDULike
+    hdu: HDULike | None
     columns: Sequence[str] | None
     rows: slice | None
 
@@ -265,8 +263,9 @@ class _Wanted(NamedTuple):
         return size if everything and size is not None and size <= WHOLE else None
 
 
-def _wanted(hdu: HDULike, columns: Sequence[str] | None, rows: slice | None) -> _Wanted:
-    _named(hdu)  # raises before anything is sent
+def _wanted(hdu: HDULike | None, columns: Sequence[str] | None, rows: slice | None) -> _Wanted:
+    if hdu is not None:
+        as_hdu(hdu)  # raises before anything is sent
     return _Wanted(hdu, columns, rows)
 
 
@@ -290,14 +289,13 @@ def _each(
     return read_each(results, finish, total=len(known), on_error=on_error, progress=progress)
 
 
-def _choice(hdu: HDULike, columns: Sequence[str] | None) -> Choice:
+def _choice(hdu: HDULike | None, columns: Sequence[str] | None) -> Choice:
     """Return what takes the table that `hdu` names; one for each file, since it remembers the first."""
     taken: list[int] = []
-    name, ver, number = _named(hdu)
+    wanted = None if hdu is None else as_hdu(hdu)
 
     def choose(at: int, extent: HDUExtent, form: Form) -> Sequence[str] | None:
-        fits = at == number if number is not None else extent.name.upper() == name and ver in {None, extent.ver}
-        if taken or not (hdu is None or fits):
+        if taken or not (wanted is None or wanted.means(at, extent)):
             return None
         taken.append(at)
         return form.names if columns is None else columns
@@ -305,26 +303,7 @@ def _choice(hdu: HDULike, columns: Sequence[str] | None) -> Choice:
     return choose
 
 
-def _named(hdu: HDULike) -> tuple[str, int | None, int | None]:
-    """Return the name, version and number that `hdu` gives."""
-    match hdu:
-        case None:
-            return "", None, None
-        case bool():
-            pass
-        case int():
-            return "", None, hdu
-        case str():
-            name, comma, ver = hdu.partition(",")
-            if not comma or ver.strip().isdigit():
-                return name.strip().upper(), int(ver) if comma else None, None
-        case (str(name), int(ver)):
-            return name.upper(), ver, None
-    message = f"hdu={hdu!r} names no HDU: expected a number, a name, or a name and version such as 'SCI,2'"
-    raise QueryError(message)
-
-
-def _only(product: Product, read: Tables, hdu: HDULike) -> TableRead:
+def _only(product: Product, read: Tables, hdu: HDULike | None) -> TableRead:
     if read.tables:
         return read.tables[0]
     found = ", ".join(f"{i} {e.name or '(no name)'},{e.ver}" for i, e in enumerate(read.layout.hdus))

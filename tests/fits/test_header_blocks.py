@@ -74,14 +74,22 @@ def test_a_file_like_the_one_before_takes_one_round_trip(data):
 
 @pytest.mark.parametrize(
     ("given", "text"),
-    [(0, "0"), ("3", "3"), ("sci", "SCI"), ("SCI , 2", "SCI,2"), (("err", 1), "ERR,1"), (HDUName(index=1), "1")],
+    [
+        (0, "0"),
+        ("3", "3"),
+        ("sci", "SCI"),
+        ("SCI , 2", "SCI,2"),
+        (("err", 1), "ERR,1"),
+        (HDUName(index=1), "1"),
+        (np.int16(2), "2"),
+    ],
 )
 def test_names_of_hdus(given, text):
     """Positions and names, as texts and as astropy takes them."""
     assert str(as_hdu(given)) == text
 
 
-@pytest.mark.parametrize("given", [-1, True, "", "SCI,", ",1", "SCI,x", ("SCI", "1"), None, 1.0])
+@pytest.mark.parametrize("given", [-1, True, "", "SCI,", ",1", "SCI,x", ("SCI", "1"), ("SCI", True), None, 1.0])
 def test_what_names_no_hdu(given):
     """Nothing else is guessed at."""
     with pytest.raises(QueryError, match="names no HDU: expected a position from 0, or a name such as 'SCI'"):

@@ -631,6 +631,11 @@ def test_a_box_outside_says_by_how_much(local, store):
         ({"hdu": "SCI,7"}, "hdu='SCI,7' is not there in .*: it holds PRIMARY,1, SCI,1"),
         ({"hdu": "WCSCORR"}, "is no two-dimensional image"),
         ({"hdu": 99}, "hdu=99 is not there"),
+        ({"hdu": "SCI,x"}, "hdu='SCI,x' names no HDU"),
+        ({"hdu": "SCI,-1"}, "hdu='SCI,-1' names no HDU"),
+        ({"hdu": True}, "hdu=True names no HDU"),
+        ({"hdu": None}, "hdu=None names no HDU"),
+        ({"hdu": ("SCI",)}, "names no HDU"),
     ],
 )
 def test_what_makes_no_sense_is_named(given, message, store):

@@ -328,6 +328,19 @@ def test_an_image_that_is_not_there_is_said_by_what_is(hdu, store):
         cutout(NAME, CENTER, SIDE, hdu="HDRLET", **ALONE, store=store)
 
 
+def test_an_image_without_pixels_is_passed_over(tmp_path):
+    """Whether or not the sky is wanted, and whether or not a file like it was read before."""
+    image = np.arange(12, dtype="f4").reshape(3, 4)
+    content = [fits.PrimaryHDU(), fits.ImageHDU(image[:0], name="SCI"), fits.ImageHDU(image, name="SCI", ver=2)]
+    for name in (NAME, SIBLING):
+        put(tmp_path, name, fits.HDUList(content))
+    for options in (ALONE, {}):
+        for cut in cutouts([NAME, SIBLING], (1, 1), 2, **options, store=tmp_path, in_flight=1):
+            assert np.array_equal(cut.data, image[:2, :2])
+    with pytest.raises(QueryError, match="hdu='SCI,1' is no two-dimensional image"):
+        cutout(NAME, (1, 1), 2, hdu="SCI,1", **ALONE, store=tmp_path)
+
+
 def test_a_truncated_file_gives_the_pixels_that_it_has(tmp_path):
     """Rows before the end are read, with a sibling that is whole or without; rows behind it raise."""
     written(tmp_path, SIBLING)

@@ -149,10 +149,15 @@ def test_chosen_hdus_come_with_the_primary_and_nothing_else(tmp_path):
         assert [hdu.name for hdu in hst.read(NAME, hdus="DQ,1")] == ["PRIMARY", "DQ"]
         assert [hdu.name for hdu in hst.read(NAME, hdus=("DQ", 1))] == ["PRIMARY", "DQ"]
         assert [hdu.name for hdu in hst.read(NAME, hdus=0)] == ["PRIMARY"]
+        assert [hdu.name for hdu in hst.read(NAME, hdus=np.int64(3))] == ["PRIMARY", "DQ"]
+        names = [(hdu.name, hdu.ver) for hdu in hst.read(NAME, hdus=["ERR", 1])]
+        assert names[1:] == [("SCI", 1), ("ERR", 1), ("ERR", 2)]
         with pytest.raises(QueryError, match=r"no HDU WHT: its HDUs are 0 PRIMARY,1, 1 SCI,1"):
             hst.read(NAME, hdus="WHT")
         with pytest.raises(QueryError, match="names no HDU"):
             hst.read(NAME, hdus=[-1])
+        with pytest.raises(QueryError, match=r"hdu=1\.5 names no HDU"):
+            hst.read(NAME, hdus=1.5)
 
 
 # --- What it costs ---------------------------------------------------------------------------------------------------
