@@ -192,6 +192,8 @@ def mosaic(
         Center, size or scale make no sense, the images are of several detectors or filters, or they are ramps.
     OutsideImageError
         No image shows the place.
+    MemoryLimitError
+        There is no memory for a mosaic of this size and scale.
     MissingExtraError
         reproject is not installed.
     FormatError

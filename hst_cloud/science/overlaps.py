@@ -11,11 +11,12 @@ from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from hst_cloud.errors import QueryError
+from hst_cloud.errors import MemoryLimitError, QueryError
 from hst_cloud.fits.layout import Scan
 from hst_cloud.science.boxes import Window
 from hst_cloud.science.chips import Chip, chips_of, tables_of
 from hst_cloud.science.cuts import Outcome, Wanted, fetched, taken
+from hst_cloud.store.memory import available
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
 from hst_cloud.values import ByteRange
@@ -24,6 +25,9 @@ __all__ = ["Field", "overlaps", "pixels_of"]
 
 MARGIN = 3
 """Pixels that are read beyond the box, for what resampling takes from them."""
+
+_PLANES = 5
+"""Numbers that are held for each pixel of a grid: places on the sky and on the chip, or a mosaic's sums."""
 
 _STEPS = 32
 """Points along the shorter side of a chip, or of the box, at which it is looked where the box lies."""
@@ -39,8 +43,21 @@ class Field:
     """Its sides along declination and right ascension, angles."""
 
     def grid(self, scale: float) -> WCS:
-        """Return a gnomonic grid of pixels of `scale` arcsec that covers it, its middle in theirs."""
+        """Return a gnomonic grid of pixels of `scale` arcsec that covers it, its middle in theirs.
+
+        Raises
+        ------
+        MemoryLimitError
+            There is no memory for what is made of such a grid.
+        """
         rows, columns = (max(1, round(float(side.to_value(u.arcsec)) / scale)) for side in self.size)
+        size, left = _PLANES * 8 * rows * columns, available()
+        if size > left:
+            message = (
+                f"a box of {self.size[0]} by {self.size[1]} in pixels of {scale:.3g} arcsec takes {size:,} bytes of "
+                f"memory: {left / 1e6:,.0f} MB are available. Give a smaller size, or a larger scale."
+            )
+            raise MemoryLimitError(message)
         wcs = WCS(naxis=2)
         wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
         wcs.wcs.crval = [self.center.ra.deg, self.center.dec.deg]

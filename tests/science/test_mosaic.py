@@ -18,6 +18,7 @@ from support import RecordingStore, put
 import hst_cloud as hst
 from hst_cloud.errors import (
     HSTCloudWarning,
+    MemoryLimitError,
     MissingExtraError,
     ObjectNotFoundError,
     OutsideImageError,
@@ -326,6 +327,19 @@ def test_what_makes_no_sense_is_refused(folder, arguments, text):
     with pytest.raises(QueryError, match=text):
         mosaic(**{"products": [FLC], "center": CENTER, "size": "20 arcsec"} | arguments, store=store)
     assert store.reads == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"size": "60 deg"}, r"60\.0 deg by 60\.0 deg in pixels of .* arcsec takes [\d,]+ bytes"),
+        ({"size": "20 arcsec", "scale": 1e-4 * u.arcsec}, r"20\.0 arcsec in pixels of 0\.0001 arcsec"),
+    ],
+)
+def test_a_mosaic_that_no_memory_holds_is_refused(folder, arguments, text):
+    """The message says what it would take, and what to change; no pixels are read for a box that is too large."""
+    with pytest.raises(MemoryLimitError, match=f"{text}.* MB are available. Give a smaller size, or a larger scale"):
+        mosaic([FLC], CENTER, **arguments, store=folder)
 
 
 def test_a_place_that_nothing_shows_is_an_error(folder):
