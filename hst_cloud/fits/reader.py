@@ -19,7 +19,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from astropy.io import fits
-from astropy.io.fits.hdu.base import _CorruptedHDU
+from astropy.io.fits.hdu.base import _CorruptedHDU, _NonstandardHDU
 
 from hst_cloud.archive.elsewhere import Elsewhere
 from hst_cloud.archive.inputs import as_product
@@ -223,6 +223,9 @@ def _check_walk(hdul: Sequence[Any], layout: Layout, address: str) -> None:
     """
     proven = {hdu.header.start: hdu for hdu in layout.hdus}
     for number, hdu in enumerate(hdul):
+        if isinstance(hdu, _NonstandardHDU):
+            message = f"{address} is no FITS file that can be read: it says so itself, by SIMPLE = F"
+            raise FormatError(message, key=layout.key)
         same = None if isinstance(hdu, _CorruptedHDU) else proven.get(hdu.fileinfo()["hdrLoc"])
         if same is not None and type(hdu) in {fits.PrimaryHDU, fits.ImageHDU}:
             is_same = (hdu.shape, hdu._orig_bitpix) == (same.shape, same.bitpix)  # noqa: SLF001  # its only name

@@ -315,6 +315,7 @@ def test_broken_compressed_files_are_a_format_error(store, packed):
         (b"<html>Access Denied</html>" * 300, "is no FITS file"),
         (b"\x1f\x9d" + bytes(100), r"Unix compress \(.Z\)"),
         (b"PK\x03\x04" + bytes(100), "ZIP"),
+        (fits.PrimaryHDU().header.tostring().encode().replace(b"T /", b"F /", 1), "it says so itself, by SIMPLE = F"),
     ],
 )
 def test_what_is_no_fits_file_is_a_format_error(store, content, said):
