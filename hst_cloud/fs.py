@@ -133,7 +133,12 @@ class HSTFileSystem(AbstractFileSystem):
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         """Return a file's bytes, or those of ``[start, end)``, all of one version."""
         if start is None or end is None or start < 0 or end < 0:
-            return bytes(super().cat_file(path, start, end, **kwargs))
+            with self.open(
+                path, **kwargs
+            ) as file:  # whose size tells what is meant; fsspec's own misreads a backward one
+                first, stop, _ = slice(start, end).indices(file.size)
+                file.seek(first)
+                return bytes(file.read(max(0, stop - first)))
         found = fetch(self._store, self._key(path), [ByteRange(start, end)], etag=None)
         return bytes(found.run(start)[: max(0, end - start)])
 

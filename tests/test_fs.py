@@ -120,6 +120,10 @@ def test_cat_gives_nothing_where_there_is_nothing(hst):
     """Of an empty range, and behind the end, as a local file does; s3fs gives what the server makes of it."""
     assert hst.cat_file("jbqf03gjq_trl.txt", 3, 3) == b""
     assert hst.cat_file("jbqf03gjq_trl.txt", 50, 60) == b""
+    content = b"x,y\n1,2\n3,4\n"
+    for start in (None, -20, -5, 0, 4, 20):
+        for stop in (None, -20, -9, 0, 6, 20):
+            assert hst.cat_file("jbqf03gjq_trl.txt", start, stop) == content[start:stop]
 
 
 @pytest.mark.parametrize("block_size", [None, 1000, 5_000_000])
