@@ -133,9 +133,8 @@ class HSTFileSystem(AbstractFileSystem):
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         """Return a file's bytes, or those of ``[start, end)``, all of one version."""
         if start is None or end is None or start < 0 or end < 0:
-            with self.open(
-                path, **kwargs
-            ) as file:  # whose size tells what is meant; fsspec's own misreads a backward one
+            # The size tells what is meant; of limits that run backward fsspec's own gives the rest of the file.
+            with self.open(path, **kwargs) as file:
                 first, stop, _ = slice(start, end).indices(file.size)
                 file.seek(first)
                 return bytes(file.read(max(0, stop - first)))
