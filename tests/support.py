@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pytest
 from astropy.io import fits
 from hypothesis import strategies as st
 
@@ -32,6 +33,18 @@ class RecordingStore(FolderStore):
     @property
     def reads(self):
         return sum(len(batch) for batch in self.batches)
+
+
+def adapted(over, archive):
+    """Return s3fs or obstore on an archive, as a user may pass them."""
+    if over == "s3fs":
+        return pytest.importorskip("s3fs").S3FileSystem(
+            anon=True, endpoint_url=archive.endpoint, skip_instance_cache=True
+        )
+    return pytest.importorskip("obstore.store").S3Store(
+        "stpubdata", endpoint=archive.endpoint, region="us-east-1", skip_signature=True,
+        client_options={"allow_http": True},
+    )  # fmt: skip
 
 
 def put(folder, name, content):

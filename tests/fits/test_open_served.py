@@ -15,7 +15,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 from sparse_files import Sparse
-from support import RecordingStore, put
+from support import RecordingStore, adapted, put
 
 import hst_cloud as hst
 from hst_cloud.errors import NotInCloudError, ObjectChangedError
@@ -251,17 +251,6 @@ def test_a_larger_sibling_does_no_harm_over_other_stores(over, full_size):
         with hst.open(SIBLING, store=store) as hdul:
             assert len(hdul) == 20
             assert hdul["SCI", 1].shape == (512, 1024)
-
-
-def adapted(over, archive):
-    if over == "s3fs":
-        return pytest.importorskip("s3fs").S3FileSystem(
-            anon=True, endpoint_url=archive.endpoint, skip_instance_cache=True
-        )
-    return pytest.importorskip("obstore.store").S3Store(
-        "stpubdata", endpoint=archive.endpoint, region="us-east-1", skip_signature=True,
-        client_options={"allow_http": True},
-    )  # fmt: skip
 
 
 def test_an_exclusive_product_says_that_it_is(archive):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
-from support import RecordingStore, put
+from support import RecordingStore, adapted, put
 
 from hst_cloud.errors import (
     FormatError,
@@ -388,3 +388,13 @@ def test_progress_counts_products(folder):
     seen = []
     headers(NAMES, "EXPTIME", store=folder, progress=seen.append)
     assert [(p.what, p.done, p.total) for p in seen] == [("products", n, 3) for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("over", ["s3fs", "obstore"])
+def test_a_larger_file_before_does_no_harm_over_other_stores(over, tmp_path):
+    """Where a store refuses ranges behind the end, the first block is asked for instead."""
+    written(tmp_path, NAMES[0], {}, science(1, {"EXPTIME": 1.0}, size=900), science(2, {"EXPTIME": 2.0}))
+    written(tmp_path, NAMES[1], {}, science(1, {"EXPTIME": 3.0}), science(2, {"EXPTIME": 4.0}))
+    with LocalArchive(tmp_path) as archive:
+        table = headers(NAMES[:2], "SCI,2.EXPTIME", store=adapted(over, archive), in_flight=1)
+    assert list(table["SCI,2.EXPTIME"]) == [2.0, 4.0]
