@@ -12,6 +12,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from astropy.io import fits
 from astropy.io.fits.hdu.compressed.compbintable import _CompBinTableHDU as TheirCompBinTableHDU
 from astropy.io.fits.hdu.compressed.section import CompImageSection
@@ -42,10 +43,33 @@ def _indices(key: Any, length: int) -> range:
     """Return the indices along one axis that `key` selects, or all that it may select."""
     if isinstance(key, slice):
         return range(*key.indices(length))
-    if hasattr(key, "__index__"):
+    if hasattr(key, "__index__") and not np.iterable(key):
         at = key.__index__()
         return range(at % length, at % length + 1) if -length <= at < length else range(0)
     return range(length)  # an array of integers or booleans
+
+
+def _aligned(key: Any, shape: Sequence[int]) -> tuple[Any, ...]:
+    """Return `key` as one index for each axis, as far as it names them."""
+    keys = key if isinstance(key, tuple) else (key,)
+    at = next((i for i, k in enumerate(keys) if k is Ellipsis), len(keys))
+    return keys[:at] + (slice(None),) * (len(shape) - len(keys) + 1) + keys[at + 1 :] if at < len(keys) else keys
+
+
+def _forward(key: Any, shape: Sequence[int]) -> Any:
+    """Return `key` with slices that end before they begin made empty: for them astropy reads whatever lies behind."""
+    keys = _aligned(key, shape)
+    backward = [_is_backward(k, n) for k, n in zip(keys, shape, strict=False)]
+    if not any(backward) or len(keys) > len(shape):
+        return key
+    return tuple(slice(0, 0) if empty else k for k, empty in zip(keys, backward, strict=True))
+
+
+def _is_backward(key: Any, length: int) -> bool:
+    if not isinstance(key, slice):
+        return False
+    start, stop, step = key.indices(length)
+    return step == 1 and stop < start
 
 
 def section_ranges(key: Any, shape: Sequence[int], itemsize: int, offset: int) -> list[ByteRange]:
@@ -53,11 +77,7 @@ def section_ranges(key: Any, shape: Sequence[int], itemsize: int, offset: int) -
 
     One range for each run of rows along the last axis that is not wholly selected.
     """
-    keys = key if isinstance(key, tuple) else (key,)
-    if Ellipsis in [k for k in keys if k is Ellipsis]:
-        at = next(i for i, k in enumerate(keys) if k is Ellipsis)
-        keys = keys[:at] + (slice(None),) * (len(shape) - len(keys) + 1) + keys[at + 1 :]
-    picks = [_indices(k, n) for k, n in zip(keys, shape, strict=False)]
+    picks = [_indices(k, n) for k, n in zip(_aligned(key, shape), shape, strict=False)]
     picks += [range(n) for n in shape[len(picks) :]]
     if not picks or any(len(p) == 0 for p in picks):
         return []
@@ -94,6 +114,7 @@ class _OneBatch(Section):
         file = _file_of(self.hdu)
         if file is None:
             return super().__getitem__(key)
+        key = _forward(key, self.hdu.shape)
         box = _box(key, self.hdu.shape)
         image = None if box is None else file.image(self.hdu.fileinfo()["hdrLoc"])
         if box is not None and image is not None and image.shape == self.hdu.shape:
