@@ -16,7 +16,7 @@ from hst_cloud.archive.inputs import ProductsLike, as_product, as_products
 from hst_cloud.archive.places import placed
 from hst_cloud.errors import HSTCloudError, HSTCloudWarning
 from hst_cloud.fits.frames import expected
-from hst_cloud.fits.header_blocks import HDULike, as_hdu, kind_of
+from hst_cloud.fits.header_blocks import HDULike, kind_of
 from hst_cloud.fits.index import IndexLike, as_index
 from hst_cloud.fits.keywords import Memo
 from hst_cloud.fits.layout import Layout, Scan
@@ -293,9 +293,8 @@ def _wanted(
     if weight not in {"exposure", "inverse variance"}:
         message = f"weight={weight!r}: expected 'exposure' or 'inverse variance'"
         raise ValueError(message)
-    as_hdu(hdu)  # raises before anything is sent, as the next line does
     if good_bits != "default":
-        mask_of(np.zeros(1, np.int32), good_bits)
+        mask_of(np.zeros(1, np.int32), good_bits)  # raises before anything is sent
     return Wanted(
         centers=tuple(centers),
         size=boxes.as_extent(size),

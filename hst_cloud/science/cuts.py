@@ -11,8 +11,8 @@ from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from hst_cloud.errors import HSTCloudError, OutsideImageError, TruncatedFileError
-from hst_cloud.fits.header_blocks import HDULike
+from hst_cloud.errors import HSTCloudError, OutsideImageError, QueryError, TruncatedFileError
+from hst_cloud.fits.header_blocks import HDULike, as_hdu
 from hst_cloud.fits.layout import HDUExtent, Layout, Scan, completed, scan
 from hst_cloud.fits.pixels import STORED, Image, box_array, box_ranges, box_span
 from hst_cloud.fits.predict import SLACK
@@ -50,6 +50,13 @@ class Wanted:
     """What the requests are arranged for."""
     files: int
     """How many files are read like this at the same time."""
+
+    def __post_init__(self) -> None:
+        """Raise a `QueryError` if no image or no solution is named like that."""
+        as_hdu(self.hdu)
+        if not isinstance(self.wcs_key, str):
+            message = f"wcs_key={self.wcs_key!r} names no solution: expected a letter, or a WCSNAME such as '*-GSC240'"
+            raise QueryError(message)
 
     @property
     def pixels_alone(self) -> bool:

@@ -158,7 +158,7 @@ def photometry(
     photutils_module()
     as_on_error(on_error)
     places = [_on_sky(place) for place in boxes.as_centers(positions)]
-    ring = None if annulus is None else (radius_of(annulus[0], "annulus"), radius_of(annulus[1], "annulus"))
+    ring = _ring(annulus)
     wide = Apertures(radius=radius_of(r, "r"), annulus=ring)
     known, bucket = as_products(products), as_store(store)
     if good_bits != "default":
@@ -234,6 +234,16 @@ def light_curves(table: QTable) -> dict[int, TimeSeries]:
 
 
 # --- What is asked ---------------------------------------------------------------------------------------------------
+
+
+def _ring(annulus: object) -> tuple[float | u.Quantity, float | u.Quantity] | None:
+    """Return the radii of a ring."""
+    if annulus is None:
+        return None
+    if not isinstance(annulus, tuple | list) or len(annulus) != 2:
+        message = f"annulus={annulus!r} is no ring: expected its two radii (inner, outer)"
+        raise QueryError(message)
+    return radius_of(annulus[0], "annulus"), radius_of(annulus[1], "annulus")
 
 
 def _on_sky(place: boxes.Center) -> SkyCoord:

@@ -127,6 +127,7 @@ def spectrum(
     >>> line = hst.spectrum("odbue5030_x1d.fits", order=100)  # doctest: +SKIP
     """
     made = specutils_module()
+    _check(order, segment)
     known = placed(as_product(product))
     where = as_store(store)
     read = read_one(where, known, _plan, index=as_index(index, where), first=_first(known))
@@ -198,6 +199,7 @@ def spectra(
     """
     made = specutils_module()
     as_on_error(on_error)
+    _check(order, segment)
     memo = Memo()
 
     def finish(product: Product, read: Tables) -> list[Spectrum]:
@@ -225,6 +227,16 @@ def specutils_module(what: str = "spectra need") -> Any:
         )
         raise MissingExtraError(message) from error
     return specutils
+
+
+def _check(order: int | None, segment: str | None) -> None:
+    """Raise before anything is sent if no spectrum can have such an order or segment."""
+    if isinstance(order, bool) or not (order is None or isinstance(order, int | np.integer)):
+        message = f"order={order!r} is no spectral order: expected a whole number"
+        raise QueryError(message)
+    if not (segment is None or isinstance(segment, str)):
+        message = f"segment={segment!r} is no segment: expected a name such as 'FUVA'"
+        raise QueryError(message)
 
 
 def _plan(found: Scan) -> Plan[ByteRange, Piece, Tables]:

@@ -53,7 +53,7 @@ def table(
     hdu : int, str or tuple, optional
         Which HDU: a number, a name such as ``"EVENTS"``, or a name and version, ``"SCI,2"`` or ``("SCI", 2)``. By
         default the product's first table.
-    columns : sequence of str, optional
+    columns : str or sequence of str, optional
         Which columns, in this order; all by default. Of rows longer than 256 kB only these are read.
     rows : slice, optional
         Which rows, zero-based and without steps; all by default. No others are read.
@@ -90,10 +90,10 @@ def table(
     known = placed(as_product(product))
     where = as_store(store)
     kept = as_index(index, where)
+    wanted = _wanted(hdu, columns, rows)
     if hdu is None and is_sensor(known.key):
         sensor = read_one(where, known, lambda found: read_channels(found, rows=rows), index=kept)
-        return as_channels(sensor, columns)
-    wanted = _wanted(hdu, columns, rows)
+        return as_channels(sensor, wanted.columns)
     read = read_one(where, known, wanted.plan, index=kept, first=wanted.first(known))
     return as_table(read, _only(known, read, hdu))
 
@@ -265,7 +265,16 @@ class _Wanted(NamedTuple):
 
 def _wanted(hdu: HDULike | None, columns: Sequence[str] | None, rows: slice | None) -> _Wanted:
     if hdu is not None:
-        as_hdu(hdu)  # raises before anything is sent
+        as_hdu(hdu)  # raises before anything is sent, as all of this does
+    if rows is not None and not isinstance(rows, slice):
+        message = f"rows={rows!r} is no slice: expected one such as slice(0, 100)"
+        raise QueryError(message)
+    if columns is not None:
+        # Asked of every table, so that an iterator would be at its end with the first.
+        columns = (columns,) if isinstance(columns, str) else tuple(columns)
+        if not all(isinstance(name, str) for name in columns):
+            message = f"columns={columns!r}: expected names such as ['TIME', 'WAVELENGTH']"
+            raise QueryError(message)
     return _Wanted(hdu, columns, rows)
 
 

@@ -636,6 +636,7 @@ def test_a_box_outside_says_by_how_much(local, store):
         ({"hdu": True}, "hdu=True names no HDU"),
         ({"hdu": None}, "hdu=None names no HDU"),
         ({"hdu": ("SCI",)}, "names no HDU"),
+        ({"wcs_key": 5}, "wcs_key=5 names no solution"),
     ],
 )
 def test_what_makes_no_sense_is_named(given, message, store):

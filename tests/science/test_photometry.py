@@ -373,3 +373,10 @@ def test_warnings_point_to_the_line_of_the_caller(folder, stars):
     with pytest.warns(HSTCloudWarning) as caught:
         photometry(["izdm99aaq_flc.fits"], stars[0][2], 3.0, store=folder, on_error="skip")
     assert {warning.filename for warning in caught} == {__file__}
+
+
+@pytest.mark.parametrize("annulus", [5, (5,), (5, 8, 9), "5 8"])
+def test_a_ring_has_two_radii(folder, stars, annulus):
+    """A third one is not left out in silence."""
+    with pytest.raises(QueryError, match=r"annulus=.* is no ring: expected its two radii \(inner, outer\)"):
+        photometry([FLC], stars[0][2], 3.0, annulus=annulus, store=folder)

@@ -248,3 +248,14 @@ def test_real_spectra_are_what_astropy_reads(shared_data, tmp_path, name, count)
             assert np.array_equal(one.mask, bad)
             assert one.meta["heliocentric"] is True
             assert one.meta["CAL_VER"] == local[0].header["CAL_VER"]
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [({"order": "87"}, "order='87' is no spectral order"), ({"segment": 1}, "segment=1 is no segment")],
+)
+def test_what_no_spectrum_can_have_is_refused(store, given, text):
+    """It would match none, and an empty list would look as if the files had none."""
+    for read in (spectrum, spectra):
+        with pytest.raises(QueryError, match=text):
+            read(STIS, **given, store=store)

@@ -256,3 +256,26 @@ def test_a_table_of_a_compressed_file_says_what_reads_it(tmp_path):
     put(tmp_path, f"{EVENTS}.gz", gzip.compress(content.getvalue()))
     with pytest.raises(QueryError, match=r"its HDUs are none .*it may be compressed: see hst_cloud\.read"):
         table(f"{EVENTS}.gz", store=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"rows": (0, 10)}, r"rows=\(0, 10\) is no slice: expected one such as slice\(0, 100\)"),
+        ({"rows": 5}, "rows=5 is no slice"),
+        ({"columns": [1]}, r"columns=\(1,\): expected names"),
+    ],
+)
+def test_rows_and_columns_that_are_none_are_refused(store, given, text):
+    """Before anything is sent."""
+    with pytest.raises(QueryError, match=text):
+        table(EVENTS, **given, store=store)
+    assert store.batches == []
+
+
+def test_columns_may_be_an_iterator_or_one_name(store):
+    """Every table has them, though an iterator is at its end with the first."""
+    for wanted in (iter(["TIME"]), "TIME"):
+        found = list(columns([EVENTS, EVENTS], "EVENTS", columns=wanted, store=store))
+        assert [list(each) for _, each in found] == [["TIME"], ["TIME"]]
+    assert table(EVENTS, columns=iter(["PHA", "TIME"]), store=store).colnames == ["PHA", "TIME"]
