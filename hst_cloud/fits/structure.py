@@ -219,12 +219,18 @@ def extent(header: bytes, at: int, key: str = "it") -> HDUExtent | None:
     start = at + len(header)
     return HDUExtent(
         name=cards.text("EXTNAME") or ("PRIMARY" if at == 0 else ""),
-        ver=cards.integer("EXTVER", 1) or 1,
+        ver=_version(cards),
         header=ByteRange(at, start),
         data=ByteRange(start, start + size),
         bitpix=bitpix,
         shape=tuple(reversed(lengths)),
     )
+
+
+def _version(cards: Cards) -> int:
+    """Return EXTVER, which is 0 if it says so; 1 where there is none, or one that is no whole number of 32 bits."""
+    value = cards.number("EXTVER")
+    return int(value) if value is not None and value.is_integer() and abs(value) < 2**31 else 1
 
 
 def _impossible(cards: Cards, keyword: str, at: int, key: str, expected: str) -> FormatError:

@@ -128,3 +128,14 @@ def test_an_extent_has_type_and_shape_of_what_is_stored(shape, dtype):
     assert found.data.size == abs(found.bitpix) // 8 * (int(np.prod(shape)) if shape else 0)
     table = fits.BinTableHDU.from_columns([fits.Column("A", "J", array=[1, 2, 3])])
     assert extent(table.header.tostring().encode(), 5760).shape == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "ver"), [("0", 0), ("-1", -1), ("2.0", 2), ("2.5", 1), ("'x'", 1), ("1E300", 1), ("1E999", 1), ("", 1)]
+)
+def test_a_version_is_what_the_card_says(text, ver):
+    """0 is one, and not that of which there is none."""
+    header = fits.ImageHDU(name="SCI").header.tostring().encode()
+    card = b"".join([b"EXTVER  = ", text.encode()]).ljust(CARD)
+    end = b"END".ljust(CARD)
+    assert extent(header.replace(end, card + end, 1)[: len(header)], 5760).ver == ver
