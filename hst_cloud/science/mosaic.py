@@ -25,7 +25,14 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from hst_cloud.archive.inputs import ProductsLike, as_products
-from hst_cloud.errors import HSTCloudError, HSTCloudWarning, MissingExtraError, OutsideImageError, QueryError
+from hst_cloud.errors import (
+    HSTCloudError,
+    HSTCloudWarning,
+    MemoryLimitError,
+    MissingExtraError,
+    OutsideImageError,
+    QueryError,
+)
 from hst_cloud.fits.index import IndexLike, as_index
 from hst_cloud.fits.keywords import Memo
 from hst_cloud.fits.predict import suffix_of
@@ -34,11 +41,12 @@ from hst_cloud.science.cutouts import SizeLike, ccddata_of
 from hst_cloud.science.cuts import Cut, Outcome, Wanted
 from hst_cloud.science.flags import BitFlags, mask_of
 from hst_cloud.science.many import OnError, as_on_error, read_each, recalled
-from hst_cloud.science.overlaps import Field, overlaps
+from hst_cloud.science.overlaps import Field, overlaps, scale_of
 from hst_cloud.science.provenance import mixed_solutions
 from hst_cloud.science.rates import exposure_time, filter_of, pixel_area, rate_factor, reference_area, sky_of
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.link import as_link
+from hst_cloud.store.memory import available
 from hst_cloud.store.policy import S3
 from hst_cloud.values import Product, Progress
 
@@ -88,7 +96,15 @@ class _Canvas:
     """Of brightness, weight and variance: shape (3, y, x)."""
 
     def __post_init__(self) -> None:
-        self.sums = np.zeros((3, *self.grid.array_shape))
+        rows, columns = self.grid.array_shape
+        needed, there = 5 * 8 * rows * columns, available()  # with data and errors, at the end
+        if needed > there:
+            message = (
+                f"a mosaic of {rows} by {columns} pixels takes {needed / 1e9:,.1f} GB, and {there / 1e9:,.1f} "
+                "are available: give a smaller size, or larger pixels by scale="
+            )
+            raise MemoryLimitError(message)
+        self.sums = np.zeros((3, rows, columns))
 
     def add(self, one: _Input) -> bool:
         """Resample an input and add it; tell whether it had a good pixel there."""
@@ -194,6 +210,8 @@ def mosaic(
         No image shows the place.
     MissingExtraError
         reproject is not installed.
+    MemoryLimitError
+        The mosaic has more pixels than memory has room for.
     FormatError
         Exposure time, gain or unit cannot be told.
     HSTCloudError
@@ -217,7 +235,7 @@ def mosaic(
     """
     _needs_reproject()
     as_on_error(on_error)
-    where, step = _field(center, size), _scale(scale)
+    where, step = _field(center, size), scale_of(scale)
     known, bucket = as_products(products), as_store(store)
     _no_ramps(known)
     if good_bits != "default":
@@ -272,16 +290,6 @@ def _field(center: SkyCoord | str, size: SizeLike) -> Field:
         message = f"center={center!r}, size={size!r}: expected a position on the sky and angles, such as '30 arcsec'"
         raise QueryError(message)
     return Field(center=place.icrs, size=(high, wide))
-
-
-def _scale(scale: u.Quantity | str | None) -> float | None:
-    if scale is None:
-        return None
-    side, _ = boxes.as_extent(scale)
-    if not isinstance(side, u.Quantity):
-        message = f"scale={scale!r} is no angle: expected the side of a pixel, such as '0.05 arcsec'"
-        raise QueryError(message)
-    return float(side.to_value(u.arcsec))
 
 
 def _room(where: Field) -> int:

@@ -18,6 +18,7 @@ from support import RecordingStore, put
 import hst_cloud as hst
 from hst_cloud.errors import (
     HSTCloudWarning,
+    MemoryLimitError,
     MissingExtraError,
     ObjectNotFoundError,
     OutsideImageError,
@@ -280,6 +281,12 @@ def test_memory_does_not_grow_with_files(folder, tmp_path):
     assert peak(names) < 1.2 * peak(names[:4])
 
 
+def test_a_mosaic_that_memory_has_no_room_for_is_refused(folder):
+    """Degrees for minutes were an error of numpy's, which names no argument."""
+    with pytest.raises(MemoryLimitError, match=r"a mosaic of 200000 by 200000 pixels takes 1,600\.0 GB, and .*scale="):
+        mosaic([FLC], CENTER, "20 arcsec", scale="0.0001 arcsec", store=folder)
+
+
 def test_light_of_different_kinds_is_not_mixed(folder):
     """Rates of two detectors or filters are no one mosaic."""
     with pytest.raises(QueryError, match=r"izdm01aaq_flc\.fits\[SCI,1\] \(WFC3 UVIS F555W\) and izdm02a1q_flt\.fits"):
@@ -315,6 +322,8 @@ def test_a_broken_product_is_skipped_or_raises(folder):
         ({"size": 30}, r"size=30: expected a position on the sky and angles"),
         ({"center": (1, 2)}, r"center=\(1, 2\)"),
         ({"scale": "2 pix"}, r"scale='2 pix' is no angle"),
+        ({"scale": "2 kg"}, r"scale='2 kg' is no angle: expected the side of a pixel"),
+        ({"scale": "0 arcsec"}, r"scale='0 arcsec' is no angle"),
         ({"good_bits": "x"}, "good_bits='x' are no bits"),
         ({"products": [RAMP]}, r"izdm02a1q_ima\.fits: neither raw files nor single reads"),
         ({"on_error": "ignore"}, "on_error must be"),
