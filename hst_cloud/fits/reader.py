@@ -31,6 +31,7 @@ from hst_cloud.errors import (
     HSTCloudWarning,
     NotInCloudError,
     ObjectNotFoundError,
+    QueryError,
 )
 from hst_cloud.fits import compressed
 from hst_cloud.fits.guards import REJECTED
@@ -93,6 +94,8 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     ------
     ProductNameError
         The input names no single file of the archive.
+    QueryError
+        `source` is none that is known.
     NotInCloudError
         The product has no place in the bucket, as HAP products have none; or it is not known without a listing; or it
         is exclusive still; or it is neither where the rule of names has it nor does MAST tell another place.
@@ -136,6 +139,9 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     >>> with hst.open("jbqf03gjq_flc.fits") as hdul:  # doctest: +SKIP
     ...     box = hdul["SCI", 1].section[1000:1100, 2000:2100]
     """
+    if source not in {"bucket", "mast"}:
+        message = f"source={source!r} is not known: expected 'bucket' or 'mast'"
+        raise QueryError(message)
     if isinstance(product, os.PathLike):
         path = Path(product)
         product, store = path.name, FolderStore(path.parent)

@@ -18,7 +18,7 @@ from sparse_files import Sparse
 from support import RecordingStore, put
 
 import hst_cloud as hst
-from hst_cloud.errors import NotInCloudError, ObjectChangedError
+from hst_cloud.errors import NotInCloudError, ObjectChangedError, QueryError
 from hst_cloud.fits.index import Index
 from hst_cloud.testing import LocalArchive
 from hst_cloud.testing.demo.imaging import acs_wfc_flc
@@ -72,6 +72,13 @@ def test_mast_serves_what_the_bucket_does_not_hold_when_asked(archive, image):
         assert np.array_equal(hdul["SCI", 2].section[7:9], image[7:9])
     assert {r.service for r in archive.requests} == {"mast"}
     assert sum(r.bytes for r in archive.requests) < 1e6 < (archive.folder / "mast-only" / HAP).stat().st_size
+
+
+def test_a_source_that_is_not_known_is_refused(archive):
+    """It was read from the bucket without a word."""
+    with pytest.raises(QueryError, match="source='aws' is not known: expected 'bucket' or 'mast'"):
+        hst.open(NAME, source="aws")
+    assert archive.requests == []
 
 
 def test_with_mast_as_source_the_bucket_still_comes_first(archive, image):
