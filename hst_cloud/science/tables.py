@@ -73,7 +73,7 @@ def table(
     Raises
     ------
     QueryError
-        The product has no such table or column, or `rows` has steps.
+        The product has no such table or column, or `rows` is no slice, or has steps.
     FormatError, TruncatedFileError
         The table cannot be read, or a unit is not known; the data end too early.
     NotInCloudError, ObjectNotFoundError, ObjectChangedError, AccessDeniedError, StoreUnavailableError
@@ -89,13 +89,13 @@ def table(
     >>> import hst_cloud as hst
     >>> events = hst.table("ld9m10ujq_corrtag_a.fits", "EVENTS", columns=["TIME", "WAVELENGTH"])  # doctest: +SKIP
     """
+    wanted = _wanted(hdu, columns, rows)
     known = placed(as_product(product))
     where = as_store(store)
     kept = as_index(index, where)
     if hdu is None and is_sensor(known.key):
         sensor = read_one(where, known, lambda found: read_channels(found, rows=rows), index=kept)
         return as_channels(sensor, columns)
-    wanted = _wanted(hdu, columns, rows)
     read = read_one(where, known, wanted.plan, index=kept, first=wanted.first(known))
     return as_table(read, _only(known, read, hdu))
 
@@ -266,6 +266,9 @@ class _Wanted(NamedTuple):
 
 
 def _wanted(hdu: HDULike, columns: Sequence[str] | None, rows: slice | None) -> _Wanted:
+    if not isinstance(rows, slice | None):
+        message = f"rows={rows!r} names no rows: expected a slice, such as slice(0, 1000)"
+        raise QueryError(message)
     _named(hdu)  # raises before anything is sent
     return _Wanted(hdu, columns, rows)
 
