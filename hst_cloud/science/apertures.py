@@ -80,7 +80,7 @@ def ring_of(annulus: object) -> tuple[float | u.Quantity, float | u.Quantity]:
     radii = [radius_of(value, "annulus") for value in annulus] if several else []  # type: ignore[attr-defined]  # so
     alike = len(radii) == 2 and isinstance(radii[0], u.Quantity) == isinstance(radii[1], u.Quantity)
     if len(radii) != 2 or (alike and radii[0] >= radii[1]):
-        message = f"annulus={annulus!r} is no ring: expected its inner and outer radius, such as ('3 arcsec', '5 arcsec')"
+        message = f"annulus={annulus!r} is no ring: expected inner and outer radius, such as ('3 arcsec', '5 arcsec')"
         raise QueryError(message)
     return radii[0], radii[1]
 

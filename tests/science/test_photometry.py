@@ -271,7 +271,7 @@ def test_mixed_solutions_warn(folder, stars, tmp_path):
         ({"r": "2 km"}, "r='2 km' is no radius"),
         ({"r": -1}, "r=-1 is no radius"),
         ({"r": 2, "annulus": (3, "x")}, "annulus='x' is no radius"),
-        ({"r": 2, "annulus": "5 arcsec"}, "annulus='5 arcsec' is no ring: expected its inner and outer radius"),
+        ({"r": 2, "annulus": "5 arcsec"}, "annulus='5 arcsec' is no ring: expected inner and outer radius"),
         ({"r": 2, "annulus": ("5 arcsec", "3 arcsec")}, r"annulus=\('5 arcsec', '3 arcsec'\) is no ring"),
         ({"r": 2, "annulus": (3, 4, 5)}, r"annulus=\(3, 4, 5\) is no ring"),
         ({"r": 2, "positions": [(1, 2)]}, r"position \(1.0, 2.0\) is a pixel"),
