@@ -125,7 +125,7 @@ def measured_in(image: CCDData, cut: Cut, wide: Apertures, scale: float) -> dict
         "rate": math.nan if nothing else float(np.sum(weights * image.data[there])) - sky * good,
         "rate_err": math.nan if nothing else math.sqrt(variance),
         "sky": sky if ring else math.nan,
-        "masked": min(1.0, max(0.0, 1 - good / aperture.area)),
+        "masked": min(1.0, max(0.0, round(1 - good / aperture.area, 12))),  # 0 where no pixel is, not almost 0
         "dq": _flags(cut, parts > 0),
     }
 

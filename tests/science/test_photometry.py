@@ -185,6 +185,13 @@ def test_a_position_in_the_gap_between_chips_has_no_row(folder):
         assert len(photometry([FLC], gap, 3.0, store=folder)) == 0
 
 
+def test_of_good_pixels_alone_nothing_is_masked(folder, stars):
+    """Rounding left 1.1e-16 of many apertures, which then were not those without a bad pixel."""
+    places = stars[0][2].directional_offset_by(np.arange(0, 360, 15) * u.deg, 0.7 * u.arcsec)
+    for radius in (1.3, 1.7, 2.2, 2.6):
+        assert set(photometry([FLC], places, radius, good_bits=None, store=folder)["masked"]) == {0.0}
+
+
 def test_pixels_that_are_masked_add_nothing(folder, stars):
     """Where every flag is bad, the masked part tells what is missing from the rate; where all is, the rate is masked."""
     place = stars[0][2]
