@@ -21,7 +21,7 @@ from urllib.parse import quote
 from astropy.io import fits
 from astropy.io.fits.hdu.base import _CorruptedHDU
 
-from hst_cloud.archive.elsewhere import Elsewhere
+from hst_cloud.archive.elsewhere import Elsewhere, not_public
 from hst_cloud.archive.inputs import as_product
 from hst_cloud.archive.places import placed
 from hst_cloud.errors import (
@@ -29,7 +29,6 @@ from hst_cloud.errors import (
     FormatError,
     HSTCloudError,
     HSTCloudWarning,
-    NotInCloudError,
     ObjectNotFoundError,
     QueryError,
 )
@@ -153,10 +152,7 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
             return _open(where, placed(known), index, verify=verify)
         except (ObjectNotFoundError, AccessDeniedError) as error:
             if known.status == "exclusive":
-                message = (
-                    f"{known.filename} is not in the public bucket: {known.reason}. MAST serves those with rights."
-                )
-                raise NotInCloudError(message, key=known.key, uri=known.uri) from error
+                raise not_public(known) from error
             if not elsewhere:
                 if isinstance(error, AccessDeniedError):
                     raise

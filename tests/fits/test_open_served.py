@@ -279,5 +279,7 @@ def test_an_exclusive_product_says_that_it_is(archive):
         status="exclusive",
         reason="MAST says 'EXCLUSIVE_ACCESS': not public before its release date",
     )
-    with pytest.raises(NotInCloudError, match="is not in the public bucket: MAST says 'EXCLUSIVE_ACCESS'"):
-        hst.open(product)
+    verbs = (hst.open, lambda file: hst.cutout(file, (10, 10), 3), lambda file: hst.headers([file], "EXPTIME"))
+    for verb in verbs:
+        with pytest.raises(NotInCloudError, match="is not in the public bucket: MAST says 'EXCLUSIVE_ACCESS'"):
+            verb(product)
