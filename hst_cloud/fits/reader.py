@@ -69,7 +69,7 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     ----------
     product : Product, Row, str or Path
         A `Product`, a row of a table from `search`'s family, a file name, a ``mast:`` or an ``s3://`` URI; or the
-        `~pathlib.Path` of a product that was downloaded.
+        `~pathlib.Path` of a file on this machine, such as a product that was downloaded.
     store : optional
         Where to read: by default the anonymous public bucket. Also a local folder laid out like it or filled by
         `~hst_cloud.download`, the address of another archive, an fsspec file system, an obstore store, or any
@@ -143,7 +143,7 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
         raise QueryError(message)
     if isinstance(product, os.PathLike):
         path = Path(product)
-        product, store = path.name, FolderStore(path.parent)
+        product, store = Product(filename=path.name, key=path.name), FolderStore(path.parent)
     known = as_product(product)
     elsewhere = source == "mast" and known.uri is not None and not known.key.endswith("/")
     if known.key or not elsewhere:

@@ -18,7 +18,7 @@ from sparse_files import Sparse
 from support import RecordingStore, put
 
 import hst_cloud as hst
-from hst_cloud.errors import NotInCloudError, ObjectChangedError, QueryError
+from hst_cloud.errors import NotInCloudError, ObjectChangedError, ObjectNotFoundError, QueryError
 from hst_cloud.fits.index import Index
 from hst_cloud.testing import LocalArchive
 from hst_cloud.testing.demo.imaging import acs_wfc_flc
@@ -283,3 +283,13 @@ def test_an_exclusive_product_says_that_it_is(archive):
     for verb in verbs:
         with pytest.raises(NotInCloudError, match="is not in the public bucket: MAST says 'EXCLUSIVE_ACCESS'"):
             verb(product)
+
+
+def test_a_path_is_opened_whatever_the_file_is_called(tmp_path, image):
+    """The archive's names are for what lies in it: a HAP product that was downloaded, or a result, has others."""
+    for name in (HAP, "m51.fits"):
+        fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image, name="SCI")]).writeto(tmp_path / name)
+        with hst.open(tmp_path / name) as hdul:
+            assert np.array_equal(hdul["SCI"].section[7:9], image[7:9])
+    with pytest.raises(ObjectNotFoundError, match=r"m52\.fits does not exist"):
+        hst.open(tmp_path / "m52.fits")
