@@ -42,7 +42,7 @@ from hst_cloud.science.cuts import Cut, Outcome, Wanted
 from hst_cloud.science.flags import BitFlags, mask_of
 from hst_cloud.science.many import OnError, as_on_error, read_each, recalled
 from hst_cloud.science.overlaps import Field, overlaps, scale_of
-from hst_cloud.science.provenance import mixed_solutions
+from hst_cloud.science.provenance import counted_twice, mixed_solutions
 from hst_cloud.science.rates import exposure_time, filter_of, pixel_area, rate_factor, reference_area, sky_of
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.link import as_link
@@ -220,7 +220,8 @@ def mosaic(
     Warns
     -----
     HSTCloudWarning
-        Products were skipped; or the images have solutions of different kinds (WCSNAME), so that stars may be double.
+        Products were skipped; or the images have solutions of different kinds (WCSNAME), so that stars may be double;
+        or drizzled images are combined with exposures, which may be the same photons.
 
     Notes
     -----
@@ -268,7 +269,8 @@ def mosaic(
     if canvas is None or not used:
         message = f"none of {len(known)} images has a good pixel within {size} of {where.center.to_string('hmsdms')}"
         raise OutsideImageError(message)
-    for note in mixed_solutions(one["wcsname"] for one in used):
+    twice = counted_twice([one["file"].partition("[")[0] for one in used])
+    for note in (*twice, *mixed_solutions(one["wcsname"] for one in used)):
         warnings.warn(note, HSTCloudWarning, stacklevel=2)
     return _ccddata(canvas, used)
 
