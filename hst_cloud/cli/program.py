@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(arguments: list[str], *, debug: bool) -> int:
     try:
-        code = cli.main(arguments, prog_name="hst-cloud", standalone_mode=False)
+        code = cli.main(arguments or ["--help"], prog_name="hst-cloud", standalone_mode=False)
     except click.exceptions.Abort:
         return INTERRUPTED
     except click.UsageError as error:

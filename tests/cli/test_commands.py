@@ -191,6 +191,13 @@ def test_some_products_fail(archive):
     assert found.err.count("\n") == 1
 
 
+def test_the_bare_program_shows_its_help():
+    """It was pressed into one line of an error."""
+    bare, asked = run(), run("--help")
+    assert bare == asked
+    assert bare.out.splitlines()[0] == "Usage: hst-cloud [OPTIONS] COMMAND [ARGS]..."
+
+
 def test_no_product_can_be_opened(archive):
     """Then nothing was done, as for every other command."""
     assert run("info", "jzdm09zzq_flc.fits", "M51").code == 1
