@@ -295,7 +295,9 @@ def test_light_of_different_kinds_is_not_mixed(folder):
 
 def test_a_drizzled_image_beside_exposures_warns(folder):
     """It may hold them, and their photons would count twice, as those of x1dsum beside x1d."""
-    with pytest.warns(HSTCloudWarning, match=r"izdm01010_drc\.fits may hold the exposures that are added to it") as all_of:
+    with pytest.warns(
+        HSTCloudWarning, match=r"izdm01010_drc\.fits may hold the exposures that are added to it"
+    ) as all_of:
         mosaic([FLC, DRC], CENTER, "20 arcsec", store=folder)
     assert len(all_of) == 1
 
