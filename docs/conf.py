@@ -33,7 +33,11 @@ autodoc_typehints = "none"  # numpydoc's sections tell the types
 numpydoc_show_class_members = False  # autodoc lists them, with the line below each field
 
 html_theme = "alabaster"
-html_theme_options = {"description": "The public Hubble archive, as if it were a local disk", "page_width": "60rem"}
+html_theme_options = {
+    "description": "The public Hubble archive, as if it were a local disk",
+    "page_width": "72rem",  # with the size below, most lines of the examples are seen to their end
+    "code_font_size": "0.8em",
+}
 html_show_sourcelink = False
 
 

@@ -112,12 +112,13 @@ def endpoints(root: str | None = None) -> Endpoints:
     QueryError
         The address is not an http or https URL.
     """
+    setting = "" if root else "HST_CLOUD_ENDPOINT="
     root = root or endpoint_text()
     if not root:
         return PUBLIC
     parts = urlsplit(root)
     if parts.scheme not in {"http", "https"} or not parts.netloc:
-        message = f"{root!r} is not the address of an archive; give one such as http://127.0.0.1:8000"
+        message = f"{setting}{root!r} is not the address of an archive; give one such as http://127.0.0.1:8000"
         raise QueryError(message)
     root = root.rstrip("/")
     return Endpoints(bucket=f"{root}/{BUCKET}", mast=root, crds=root, public=False)

@@ -144,7 +144,7 @@ def conditions(
     if filters is not None:
         found["filters"] = tuple(word.upper() for word in as_words(filters, "filters"))
     if proposal is not None:
-        found["proposal_id"] = as_words(proposal, "proposal")
+        found["proposal_id"] = _proposals(proposal)
     if since is not None or until is not None:
         found["t_min"] = _dates(since, until)
     if exptime is not None:
@@ -154,6 +154,15 @@ def conditions(
     if dataproduct_type is not None:
         found["dataproduct_type"] = _types(dataproduct_type)
     return found
+
+
+def _proposals(proposal: Words) -> tuple[str, ...]:
+    words = as_words(proposal, "proposal")
+    for word in words:
+        if not set(word) <= set("0123456789*%"):
+            message = f"proposal={word!r} is no number of a proposal: expected one such as 12058, without GO before it"
+            raise QueryError(message)
+    return words
 
 
 def defaults(*, intent: str | None, planned: bool) -> Conditions:

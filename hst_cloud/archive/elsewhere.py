@@ -18,7 +18,7 @@ from hst_cloud.errors import ArchiveError, BudgetExceededError, NotInCloudError,
 from hst_cloud.settings import mast_beside
 from hst_cloud.values import Product
 
-__all__ = ["Elsewhere"]
+__all__ = ["Elsewhere", "not_public"]
 
 PATIENCE = 15.0
 """Seconds for MAST's answer: an error is at hand already, and what it may add is not worth a long wait."""
@@ -54,7 +54,7 @@ class Elsewhere:
         Raises
         ------
         NotInCloudError
-            MAST tells no other place.
+            MAST tells no other place, or has told that it is not public yet.
         ObjectNotFoundError
             Nobody was asked, as the key is not the rule's, or the bucket not MAST's; or MAST could not be asked.
 
@@ -62,6 +62,8 @@ class Elsewhere:
         -----
         Requests: one to MAST for each 40 products; none after one that failed.
         """
+        if product.status == "exclusive":
+            raise not_public(product) from error
         uri, mast = _uri(product), mast_beside(bucket)
         if not uri or mast is None:
             raise error
@@ -89,6 +91,12 @@ class Elsewhere:
             self._paths |= lookup_paths(next_ones, deadline=PATIENCE, mast=mast)
         except (ArchiveError, BudgetExceededError) as failure:
             self._failure = failure
+
+
+def not_public(product: Product) -> NotInCloudError:
+    """Return what says of a product why it is exclusive still."""
+    message = f"{product.filename} is not in the public bucket: {product.reason}. MAST serves those with rights."
+    return NotInCloudError(message, key=product.key, uri=product.uri)
 
 
 def _uri(product: Product) -> str:

@@ -197,6 +197,12 @@ def _line(like: object, number: int | None = None) -> _Line:
 
 
 def _wrong_type(like: object, number: int | None = None) -> ProductNameError:
+    if number is None and isinstance(like, Table | list | tuple):
+        message = (
+            f"expected one product, found a {type(like).__name__} of {len(like)}: give one of them, such as files[0], "
+            "or call what takes many, such as hst_cloud.cutouts or hst_cloud.map"
+        )
+        return ProductNameError(message)
     where = "" if number is None else f"item {number}, "
     message = (
         f"{where}{like!r:.80} of type {type(like).__name__}, names no product: expected a table of products or "

@@ -44,6 +44,7 @@ __all__ = [
     "PatientAdapter",
     "Watcher",
     "answer_of",
+    "cause_of",
     "clock_for",
     "excerpt",
     "in_parallel",
@@ -139,7 +140,7 @@ class PatientAdapter(HTTPAdapter):
             except (requests.exceptions.SSLError, requests.exceptions.ProxyError):
                 raise  # the same try would fail in the same way
             except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as err:
-                problem = _first_line(err)
+                problem = cause_of(err)
                 _check_name(request, err, tried)
             else:
                 _check_redirect(response)
@@ -238,7 +239,7 @@ def _check_name(request: requests.PreparedRequest, err: Exception, tried: int) -
     """
     reason = getattr(next(iter(err.args), None), "reason", None)
     if tried >= _UNKNOWN and isinstance(reason, urllib3.exceptions.NameResolutionError):
-        raise _unavailable(request, _first_line(err), tried) from err
+        raise _unavailable(request, cause_of(err), tried) from err
 
 
 def _is_page(body: bytes) -> bool:
@@ -290,8 +291,8 @@ def translated(err: Exception, url: str) -> ArchiveError:
         message = f"MAST at {url} refused the request: HTTP {err.response.status_code}: {said!r}"
         return ArchiveAnswerError(message, url=url)
     if isinstance(err, (requests.RequestException, TimeoutError)):
-        return ArchiveUnavailableError(f"MAST at {url} can't be asked: {_first_line(err)}. {_WITHOUT}", url=url)
-    message = f"MAST at {url} answered in a shape that can't be read: {type(err).__name__}: {_first_line(err)}"
+        return ArchiveUnavailableError(f"MAST at {url} can't be asked: {cause_of(err)}. {_WITHOUT}", url=url)
+    message = f"MAST at {url} answered in a shape that can't be read: {type(err).__name__}: {cause_of(err)}"
     return ArchiveAnswerError(message, url=url)
 
 
@@ -302,8 +303,10 @@ def excerpt(text: str | bytes) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text[:400]).split())[:200]
 
 
-def _first_line(err: BaseException) -> str:
-    return excerpt(str(err).partition("\n")[0]) or type(err).__name__
+def cause_of(err: BaseException) -> str:
+    """Return what an error says, of one of urllib3's pool that gave up what it gave up for."""
+    why = getattr(next(iter(err.args), None), "reason", None) or err
+    return excerpt(str(why).partition("\n")[0]) or type(err).__name__
 
 
 def _unavailable(request: requests.PreparedRequest, problem: str, sent: int) -> ArchiveUnavailableError:

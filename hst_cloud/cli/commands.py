@@ -176,7 +176,7 @@ def info(*, output: Output, names: tuple[str, ...], source: Literal["bucket", "m
         written += 1
     if tables:
         emit(table_of(tables), output, HDUS)
-    return SOME if failed else DONE
+    return DONE if not failed else SOME if written else ERROR
 
 
 def _headers(product: str | Row, source: Literal["bucket", "mast"]) -> list[dict[str, Value]]:

@@ -20,8 +20,8 @@ __all__ = ["estimate", "where"]
 @click.argument("names", nargs=-1, metavar="[PRODUCT]...")
 @click.option("--verb", type=click.Choice(get_args(Verb)), default="download", show_default=True,
               help="What is to be done with the products.")  # fmt: skip
-@click.option("--center", "centers", multiple=True, help="Of cutouts: a position. May be repeated.")
-@click.option("--size", help="Of cutouts: side of the box, such as '10 arcsec' or 200 (pixels).")
+@click.option("--center", "centers", multiple=True, help="Of cutouts and mosaic: a position. May be repeated.")
+@click.option("--size", help="Of cutouts and mosaic: side of the box, such as '10 arcsec' or 200 (pixels).")
 @click.option("--hdu", default="0", show_default=True, help="Of headers: the HDU farthest behind.")
 @common
 def estimate(

@@ -61,6 +61,9 @@ def get(  # the name of the command
             message = "give products, or --from-manifest: not both"
             raise QueryError(message)
         wanted = folder / MANIFEST
+        if not wanted.exists():
+            message = f"{wanted} is not there: --from-manifest goes on with a folder that a former call began to fill"
+            raise QueryError(message)
     else:
         wanted = given(() if names == ("-",) else names, "products")
         if not len(wanted):

@@ -56,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # of what this terminal's encoding lacks
+    if sys.stdout is None:  # a shell's >&-
+        say("standard output is closed: send it to a file, or to /dev/null")
+        sys.exit(ERROR)
     with warnings.catch_warnings(), log_shown(debug=debug):
         warnings.showwarning = show_warning
         warnings.simplefilter("always", hst.errors.HSTCloudWarning)
@@ -65,12 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(arguments: list[str], *, debug: bool) -> int:
     try:
-        code = cli.main(arguments, prog_name="hst-cloud", standalone_mode=False)
+        code = cli.main(arguments or ["--help"], prog_name="hst-cloud", standalone_mode=False)
     except click.exceptions.Abort:
         return INTERRUPTED
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "hst-cloud"
-        say(f"{error.format_message()} See {command} --help.")
+        say(f"{error.format_message().rstrip('.')}. See {command} --help.")
         return USAGE
     except click.ClickException as error:
         say(error.format_message())

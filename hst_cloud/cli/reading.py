@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
+import numpy as np
 from astropy.table import Table
 
 import hst_cloud as hst
@@ -60,6 +61,9 @@ def headers(
     failed = len(found.meta["errors"])
     if len(found):
         emit(found, output, found.colnames)
+    absent = [name for name in keywords if name in found.colnames and np.all(found[name].mask)]
+    if absent and failed < len(wanted):
+        say(f"no product that was read has a value of {', '.join(absent)}: headers --all shows what there is")
     return DONE if not failed else SOME if failed < len(wanted) else ERROR
 
 

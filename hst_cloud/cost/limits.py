@@ -158,9 +158,9 @@ def _number(value: object, name: str, expected: str) -> float:
 
 
 def _count(value: object, name: str) -> int:
-    number = _number(value, name, "a whole number")
+    number = _number(value, name, "a whole number, not negative")
     if number != int(number):
-        _refused(value, name, "a whole number")
+        _refused(value, name, "a whole number, not negative")
     return int(number)
 
 

@@ -18,9 +18,9 @@ from astropy.coordinates import SkyCoord
 
 from hst_cloud.archive.lookups import lookup_name, lookup_paths
 from hst_cloud.archive.places import place
-from hst_cloud.archive.session import excerpt, new_session
+from hst_cloud.archive.session import cause_of, excerpt, new_session
 from hst_cloud.archive.tables import OBSERVATIONS, PRODUCTS, from_answers
-from hst_cloud.doctor.services import ASK_MAST, BLOCK, Services, ask, invoke, mast_json, reason, rows_of
+from hst_cloud.doctor.services import ASK_MAST, BLOCK, Services, ask, invoke, mast_json, rows_of
 from hst_cloud.doctor.values import HAP_URI, KNOWN_KEYS, SUB_PRODUCT, Assumption, BrokenError, UnaskedError
 from hst_cloud.errors import ArchiveAnswerError, ArchiveUnavailableError
 from hst_cloud.store.policy import Clock
@@ -71,7 +71,7 @@ def _answers(services: Services) -> str:
     except ArchiveUnavailableError as error:
         raise BrokenError(str(error)) from error
     except requests.RequestException as error:
-        message = f"no answer from {url}: {type(error).__name__}: {reason(error)}"
+        message = f"no answer from {url}: {type(error).__name__}: {cause_of(error)}"
         raise BrokenError(message) from error
     return f"{url} answers with HTTP {answer.status_code}"
 

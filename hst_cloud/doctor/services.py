@@ -20,7 +20,7 @@ import requests
 import urllib3
 from requests.structures import CaseInsensitiveDict
 
-from hst_cloud.archive.session import answer_of, excerpt, new_session, translated
+from hst_cloud.archive.session import answer_of, cause_of, excerpt, new_session, translated
 from hst_cloud.doctor.values import KNOWN_KEYS, BrokenError, UnaskedError
 from hst_cloud.settings import endpoints
 from hst_cloud.store.adapters import StoreLike, as_store
@@ -39,7 +39,6 @@ __all__ = [
     "invoke",
     "list_some",
     "mast_json",
-    "reason",
     "rows_of",
     "sample",
 ]
@@ -121,7 +120,7 @@ def ask(url: str, headers: Mapping[str, str] | None = None, *, method: str = "GE
         try:
             reply = _sent(method, url, headers or {}, clock)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            problem = f"no answer from {url}: {type(error).__name__}: {reason(error)}"
+            problem = f"no answer from {url}: {type(error).__name__}: {cause_of(error)}"
         else:
             if reply.status not in RETRIED:
                 return reply
@@ -146,12 +145,6 @@ def _sent(method: str, url: str, headers: Mapping[str, str], clock: Clock) -> Re
         ) as response:
             body = response.raw.read(MOST, decode_content=False) if method != "HEAD" else b""
             return Reply(response.status_code, response.headers, body)
-
-
-def reason(error: Exception) -> str:
-    """Return the beginning of what an error of `requests` says was at the bottom of it."""
-    said = str(error)
-    return excerpt(said.partition("(Caused by ")[2] or said)
 
 
 def ask_object(services: Services, key: str, headers: Mapping[str, str]) -> Reply:

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from astropy.io import fits
 from astropy.io.fits.hdu.base import _CorruptedHDU, _NonstandardHDU
 
-from hst_cloud.archive.elsewhere import Elsewhere
+from hst_cloud.archive.elsewhere import Elsewhere, not_public
 from hst_cloud.archive.inputs import as_product
 from hst_cloud.archive.places import placed
 from hst_cloud.errors import (
@@ -29,8 +29,8 @@ from hst_cloud.errors import (
     FormatError,
     HSTCloudError,
     HSTCloudWarning,
-    NotInCloudError,
     ObjectNotFoundError,
+    QueryError,
 )
 from hst_cloud.fits import compressed
 from hst_cloud.fits.guards import REJECTED
@@ -69,7 +69,7 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     ----------
     product : Product, Row, str or Path
         A `Product`, a row of a table from `search`'s family, a file name, a ``mast:`` or an ``s3://`` URI; or the
-        `~pathlib.Path` of a product that was downloaded.
+        `~pathlib.Path` of a file on this machine, such as a product that was downloaded.
     store : optional
         Where to read: by default the anonymous public bucket. Also a local folder laid out like it or filled by
         `~hst_cloud.download`, the address of another archive, an fsspec file system, an obstore store, or any
@@ -93,6 +93,8 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     ------
     ProductNameError
         The input names no single file of the archive.
+    QueryError
+        `source` is none that is known.
     NotInCloudError
         The product has no place in the bucket, as HAP products have none; or it is not known without a listing; or it
         is exclusive still; or it is neither where the rule of names has it nor does MAST tell another place.
@@ -136,9 +138,12 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
     >>> with hst.open("jbqf03gjq_flc.fits") as hdul:  # doctest: +SKIP
     ...     box = hdul["SCI", 1].section[1000:1100, 2000:2100]
     """
+    if source not in {"bucket", "mast"}:
+        message = f"source={source!r} is not known: expected 'bucket' or 'mast'"
+        raise QueryError(message)
     if isinstance(product, os.PathLike):
         path = Path(product)
-        product, store = path.name, FolderStore(path.parent)
+        product, store = Product(filename=path.name, key=path.name), FolderStore(path.parent)
     known = as_product(product)
     elsewhere = source == "mast" and known.uri is not None and not known.key.endswith("/")
     if known.key or not elsewhere:
@@ -147,10 +152,7 @@ def open(  # noqa: A001  # hst_cloud.open, as astropy's fits.open
             return _open(where, placed(known), index, verify=verify)
         except (ObjectNotFoundError, AccessDeniedError) as error:
             if known.status == "exclusive":
-                message = (
-                    f"{known.filename} is not in the public bucket: {known.reason}. MAST serves those with rights."
-                )
-                raise NotInCloudError(message, key=known.key, uri=known.uri) from error
+                raise not_public(known) from error
             if not elsewhere:
                 if isinstance(error, AccessDeniedError):
                     raise

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hst_cloud.errors import MissingExtraError, QueryError
 from hst_cloud.science.cuts import Cut
 
-__all__ = ["Apertures", "RadiusLike", "measured_in", "photutils_module", "radius_of"]
+__all__ = ["Apertures", "RadiusLike", "measured_in", "photutils_module", "radius_of", "ring_of"]
 
 RadiusLike: TypeAlias = "u.Quantity | str | float"
 """A length on the sky: an angle, a text such as ``"0.2 arcsec"``, or a number of pixels."""
@@ -68,6 +68,23 @@ def radius_of(value: RadiusLike, name: str) -> float | u.Quantity:
     return number if length.unit in {u.pix, u.dimensionless_unscaled} else length
 
 
+def ring_of(annulus: object) -> tuple[float | u.Quantity, float | u.Quantity]:
+    """Return the inner and the outer radius of a ring.
+
+    Raises
+    ------
+    QueryError
+        They are no two radii, or the first is not the smaller one.
+    """
+    several = isinstance(annulus, tuple | list) or (isinstance(annulus, np.ndarray) and annulus.ndim > 0)
+    radii = [radius_of(value, "annulus") for value in annulus] if several else []  # type: ignore[attr-defined]  # so
+    alike = len(radii) == 2 and isinstance(radii[0], u.Quantity) == isinstance(radii[1], u.Quantity)
+    if len(radii) != 2 or (alike and radii[0] >= radii[1]):
+        message = f"annulus={annulus!r} is no ring: expected inner and outer radius, such as ('3 arcsec', '5 arcsec')"
+        raise QueryError(message)
+    return radii[0], radii[1]
+
+
 def measured_in(image: CCDData, cut: Cut, wide: Apertures, scale: float) -> dict[str, Any]:
     """Return the sum within the circle and what belongs to it, in the image's unit; NaN where there is none.
 
@@ -108,7 +125,7 @@ def measured_in(image: CCDData, cut: Cut, wide: Apertures, scale: float) -> dict
         "rate": math.nan if nothing else float(np.sum(weights * image.data[there])) - sky * good,
         "rate_err": math.nan if nothing else math.sqrt(variance),
         "sky": sky if ring else math.nan,
-        "masked": min(1.0, max(0.0, 1 - good / aperture.area)),
+        "masked": min(1.0, max(0.0, round(1 - good / aperture.area, 12))),  # 0 where no pixel is, not almost 0
         "dq": _flags(cut, parts > 0),
     }
 

@@ -116,6 +116,10 @@ def coadd(
     if not several:
         message = "there is no spectrum to co-add: see what hst_cloud.spectra returned"
         raise QueryError(message)
+    for one in several:
+        if not isinstance(one, made.Spectrum):
+            message = f"a {type(one).__name__} is no spectrum: expected what hst_cloud.spectra returns for the products"
+            raise QueryError(message)
     groups: dict[tuple[str, ...], list[Spectrum]] = {}
     for one in several:
         groups.setdefault(tuple(str(one.meta.get(name)) for name in (*by, *APART)), []).append(one)
@@ -215,7 +219,11 @@ def _edges(middles: Array) -> Array:
 
 
 def _rising(grid: u.Quantity, wave: u.UnitBase) -> Array:
-    middles = np.asarray(grid.to_value(wave, u.spectral()), dtype=float)
+    try:
+        middles = np.asarray(grid.to_value(wave, u.spectral()), dtype=float)
+    except (AttributeError, u.UnitsError):
+        message = f"grid={grid!r:.80} has no wavelengths: expected a Quantity, the middles of the pixels to be"
+        raise QueryError(message) from None
     if middles.ndim != 1 or not (np.diff(middles) > 0).all():
         message = f"grid, of shape {middles.shape}, does not rise throughout: expected wavelengths, each once, in order"
         raise QueryError(message)

@@ -312,7 +312,8 @@ def _wanted(
 
 def _notes(trouble: Sequence[str], found: Sequence[CCDData], wanted: Wanted) -> list[str]:
     """Return what to warn of: cutouts that were skipped, and solutions that differ."""
-    notes = ["\n".join([f"{len(trouble)} cutouts were skipped:", *trouble])] if trouble else []
+    many = "1 cutout was" if len(trouble) == 1 else f"{len(trouble)} cutouts were"
+    notes = ["\n".join([f"{many} skipped:", *trouble])] if trouble else []
     if wanted.wcs and boxes.needs_sky(wanted.centers, wanted.size):
         notes += mixed_solutions(str(cut.meta.get("WCSNAME", "")) for cut in found)
     return notes

@@ -32,7 +32,7 @@ from hst_cloud.fits.index import Index, IndexLike, as_index
 from hst_cloud.fits.keywords import Memo, Value, every, normalized, pick
 from hst_cloud.fits.layout import Scan
 from hst_cloud.fits.recall import look
-from hst_cloud.science.many import in_turn
+from hst_cloud.science.many import in_turn, told_of
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.drive import Job
 from hst_cloud.store.objects import Piece, Store
@@ -306,7 +306,7 @@ def _called(product: Product) -> str:
 
 def _list_of(failed: Sequence[tuple[Product, HSTCloudError]], total: int, on_error: OnError) -> str:
     done = "left out" if on_error == "skip" else "masked"
-    each = "\n".join(f"  {_called(product)}: {error}" for product, error in failed)
+    each = "\n".join(f"  {told_of(product, error)}" for product, error in failed)
     return f"{len(failed)} of {total} products could not be read and are {done}:\n{each}"
 
 

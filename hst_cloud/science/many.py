@@ -25,7 +25,7 @@ from hst_cloud.store.objects import Piece, Store
 from hst_cloud.store.plan import Plan
 from hst_cloud.values import ByteRange, Product, Progress
 
-__all__ = ["OnError", "as_on_error", "in_turn", "read_each", "recalled"]
+__all__ = ["OnError", "as_on_error", "in_turn", "read_each", "recalled", "told_of"]
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -193,7 +193,13 @@ def read_each(
             if not (broken and broken[-1][0] is product):
                 yield product, value  # type: ignore[misc]  # what `finish` returned
     if broken:
-        lines = [f"{product.filename or product.uri or product.key}: {error}" for product, error in broken[:_NAMED]]
+        lines = [told_of(product, error) for product, error in broken[:_NAMED]]
         more = f"\n... and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
         message = f"{len(broken)} of {total} products were skipped:\n" + "\n".join(lines) + more
         warnings.warn(message, HSTCloudWarning, stacklevel=stacklevel)
+
+
+def told_of(product: Product, error: HSTCloudError) -> str:
+    """Return what an error says, with the product's name before it unless it begins with that itself."""
+    name, said = product.filename or product.uri or product.key, str(error)
+    return said if said.startswith(name) else f"{name}: {said}"

@@ -34,8 +34,8 @@ from hst_cloud.science.cutouts import SizeLike, ccddata_of
 from hst_cloud.science.cuts import Cut, Outcome, Wanted
 from hst_cloud.science.flags import BitFlags, mask_of
 from hst_cloud.science.many import OnError, as_on_error, read_each, recalled
-from hst_cloud.science.overlaps import Field, overlaps
-from hst_cloud.science.provenance import mixed_solutions
+from hst_cloud.science.overlaps import Field, overlaps, scale_of
+from hst_cloud.science.provenance import counted_twice, mixed_solutions
 from hst_cloud.science.rates import exposure_time, filter_of, pixel_area, rate_factor, reference_area, sky_of
 from hst_cloud.store.adapters import StoreLike, as_store
 from hst_cloud.store.link import as_link
@@ -204,7 +204,8 @@ def mosaic(
     Warns
     -----
     HSTCloudWarning
-        Products were skipped; or the images have solutions of different kinds (WCSNAME), so that stars may be double.
+        Products were skipped; or the images have solutions of different kinds (WCSNAME), so that stars may be double;
+        or drizzled images are combined with exposures, which may be the same photons.
 
     Notes
     -----
@@ -219,7 +220,7 @@ def mosaic(
     """
     _needs_reproject()
     as_on_error(on_error)
-    where, step = _field(center, size), _scale(scale)
+    where, step = _field(center, size), scale_of(scale)
     known, bucket = as_products(products), as_store(store)
     _no_ramps(known)
     if good_bits != "default":
@@ -252,7 +253,8 @@ def mosaic(
     if canvas is None or not used:
         message = f"none of {len(known)} images has a good pixel within {size} of {where.center.to_string('hmsdms')}"
         raise OutsideImageError(message)
-    for note in mixed_solutions(one["wcsname"] for one in used):
+    twice = counted_twice([one["file"].partition("[")[0] for one in used])
+    for note in (*twice, *mixed_solutions(one["wcsname"] for one in used)):
         warnings.warn(note, HSTCloudWarning, stacklevel=2)
     return _ccddata(canvas, used)
 
@@ -274,16 +276,6 @@ def _field(center: SkyCoord | str, size: SizeLike) -> Field:
         message = f"center={center!r}, size={size!r}: expected a position on the sky and angles, such as '30 arcsec'"
         raise QueryError(message)
     return Field(center=place.icrs, size=(high, wide))
-
-
-def _scale(scale: u.Quantity | str | None) -> float | None:
-    if scale is None:
-        return None
-    side, _ = boxes.as_extent(scale)
-    if not isinstance(side, u.Quantity):
-        message = f"scale={scale!r} is no angle: expected the side of a pixel, such as '0.05 arcsec'"
-        raise QueryError(message)
-    return float(side.to_value(u.arcsec))
 
 
 def _room(where: Field) -> int:

@@ -21,7 +21,7 @@ from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
 from hst_cloud.values import ByteRange
 
-__all__ = ["Field", "overlaps", "pixels_of"]
+__all__ = ["Field", "overlaps", "pixels_of", "scale_of"]
 
 MARGIN = 3
 """Pixels that are read beyond the box, for what resampling takes from them."""
@@ -98,6 +98,26 @@ def overlaps(found: Scan, wanted: Wanted, field: Field, address: str) -> Plan[By
     held = yield from fetched(tables_of(chips, layout), found, found.segments, address, wanted)
     windows = [(chip, window) for chip in chips if (window := _window(chip, chip.solution(layout, held), field))]
     return (yield from taken(windows, found, held, wanted, address))
+
+
+def scale_of(scale: u.Quantity | str | None) -> float | None:
+    """Return the side of a grid's pixel in arcsec; None where none is given.
+
+    Raises
+    ------
+    QueryError
+        It is no positive angle.
+    """
+    if scale is None:
+        return None
+    try:
+        side = float(u.Quantity(scale).to_value(u.arcsec))
+    except (TypeError, ValueError, u.UnitsError):
+        side = math.nan
+    if not 0 < side < math.inf:
+        message = f"scale={scale!r} is no angle: expected the side of a pixel, such as '0.05 arcsec'"
+        raise QueryError(message)
+    return side
 
 
 def pixels_of(solution: WCS, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -29,7 +29,7 @@ from hst_cloud.errors import (
 from hst_cloud.fits.index import IndexLike, as_index
 from hst_cloud.fits.keywords import Memo
 from hst_cloud.science import boxes
-from hst_cloud.science.apertures import Apertures, RadiusLike, measured_in, photutils_module, radius_of
+from hst_cloud.science.apertures import Apertures, RadiusLike, measured_in, photutils_module, radius_of, ring_of
 from hst_cloud.science.cutouts import ccddata_of
 from hst_cloud.science.cuts import Outcome, Wanted, cuts
 from hst_cloud.science.flags import BitFlags, mask_of
@@ -158,8 +158,7 @@ def photometry(
     photutils_module()
     as_on_error(on_error)
     places = [_on_sky(place) for place in boxes.as_centers(positions)]
-    ring = _ring(annulus)
-    wide = Apertures(radius=radius_of(r, "r"), annulus=ring)
+    wide = Apertures(radius=radius_of(r, "r"), annulus=None if annulus is None else ring_of(annulus))
     known, bucket = as_products(products), as_store(store)
     if good_bits != "default":
         mask_of(np.zeros(1, np.int32), good_bits)  # raises before anything is sent
@@ -234,16 +233,6 @@ def light_curves(table: QTable) -> dict[int, TimeSeries]:
 
 
 # --- What is asked ---------------------------------------------------------------------------------------------------
-
-
-def _ring(annulus: object) -> tuple[float | u.Quantity, float | u.Quantity] | None:
-    """Return the radii of a ring."""
-    if annulus is None:
-        return None
-    if not isinstance(annulus, tuple | list) or len(annulus) != 2:
-        message = f"annulus={annulus!r} is no ring: expected its two radii (inner, outer)"
-        raise QueryError(message)
-    return radius_of(annulus[0], "annulus"), radius_of(annulus[1], "annulus")
 
 
 def _on_sky(place: boxes.Center) -> SkyCoord:

@@ -18,7 +18,7 @@ from hst_cloud.science import units
 from hst_cloud.science.boxes import Window
 from hst_cloud.science.chips import Chip, title
 
-__all__ = ["keyword", "meta_of", "mixed_solutions", "unit_of", "values_of"]
+__all__ = ["counted_twice", "keyword", "meta_of", "mixed_solutions", "unit_of", "values_of"]
 
 CARD = 80
 
@@ -37,6 +37,15 @@ _OF_THE_WHOLE = re.compile(
 _IDC = re.compile(r"IDC_[a-z0-9]+-?", re.IGNORECASE)
 _FIT = re.compile(r"FIT_[A-Z]+_")
 _VERSION = re.compile(r"-\d+$")
+_DRIZZLED = re.compile(r"_dr[czw]\.", re.IGNORECASE)
+
+
+def counted_twice(names: Sequence[str]) -> list[str]:
+    """Return a warning where drizzled images are combined with exposures; nothing if there are only the ones."""
+    drizzled = sorted({name for name in names if _DRIZZLED.search(name)})
+    if not drizzled or len(drizzled) == len(set(names)):
+        return []
+    return [f"{', '.join(drizzled[:5])} may hold the exposures that are added to it: give one or the other"]
 
 
 def mixed_solutions(names: Iterable[str]) -> list[str]:

@@ -71,7 +71,7 @@ def table(
     Raises
     ------
     QueryError
-        The product has no such table or column, or `rows` has steps.
+        The product has no such table or column, or `rows` is no slice, or has steps.
     FormatError, TruncatedFileError
         The table cannot be read, or a unit is not known; the data end too early.
     NotInCloudError, ObjectNotFoundError, ObjectChangedError, AccessDeniedError, StoreUnavailableError
@@ -87,10 +87,10 @@ def table(
     >>> import hst_cloud as hst
     >>> events = hst.table("ld9m10ujq_corrtag_a.fits", "EVENTS", columns=["TIME", "WAVELENGTH"])  # doctest: +SKIP
     """
+    wanted = _wanted(hdu, columns, rows)
     known = placed(as_product(product))
     where = as_store(store)
     kept = as_index(index, where)
-    wanted = _wanted(hdu, columns, rows)
     if hdu is None and is_sensor(known.key):
         sensor = read_one(where, known, lambda found: read_channels(found, rows=rows), index=kept)
         return as_channels(sensor, wanted.columns)

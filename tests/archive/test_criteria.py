@@ -88,6 +88,8 @@ def test_dates_may_be_open_and_in_years_to_come():
         ({"exptime": (20, 10)}, r"t_exptime=\(20, 10\) is empty"),
         ({"exptime": (1 * u.m, 2 * u.m)}, r"no number in s"),
         ({"exptime": (math.nan, 2)}, r"not finite"),
+        ({"proposal": "GO-12058"}, r"proposal='GO-12058' is no number of a proposal: expected one such as 12058"),
+        ({"proposal": [12058, "x3"]}, r"proposal='x3' is no number of a proposal"),
         ({"calib_level": 7}, r"calib_level='7' is none"),
         ({"dataproduct_type": "images"}, r"dataproduct_type='images' .*nearest: 'image'"),
     ],

@@ -435,6 +435,14 @@ def test_wrong_type_in_a_list_is_refused_with_its_place():
         as_products(7)
 
 
+@pytest.mark.parametrize("likes", [Table({"dataURI": [NAME, NAME]}), [NAME, NAME], (NAME, NAME)])
+def test_many_where_one_is_wanted_are_told_from_what_names_no_product(likes):
+    """A whole table was given to what takes one row: it does name products, and was printed over several lines."""
+    kind = type(likes).__name__
+    with pytest.raises(ProductNameError, match=rf"expected one product, found a {kind} of 2: give .*files\[0\]"):
+        as_product(likes)
+
+
 # --- Hostile texts ---------------------------------------------------------------------------------------------------
 
 

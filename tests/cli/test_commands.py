@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -190,6 +191,26 @@ def test_some_products_fail(archive):
     assert found.err.count("\n") == 1
 
 
+def test_the_bare_program_shows_its_help():
+    """It was pressed into one line of an error."""
+    bare, asked = run(), run("--help")
+    assert bare == asked
+    assert bare.out.splitlines()[0] == "Usage: hst-cloud [OPTIONS] COMMAND [ARGS]..."
+
+
+def test_no_product_can_be_opened(archive):
+    """Then nothing was done, as for every other command."""
+    assert run("info", "jzdm09zzq_flc.fits", "M51").code == 1
+
+
+def test_a_closed_output_is_one_line(archive):
+    """A shell's ``>&-`` leaves the program without a stream, which was an AttributeError."""
+    program = f"exec {shlex.quote(sys.executable)} -m hst_cloud.cli where >&-"
+    found = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stderr.count("\n")) == (1, 1)
+    assert found.stderr.startswith("hst-cloud: standard output is closed: ")
+
+
 def test_some_products_are_not_there(archive):
     """Every input has its row; those without a place are told on standard error too."""
     found = run("resolve", "--verify", "jzdm01011_drc.fits", "jzdm01zzq_flc.fits", "no/name")
@@ -212,6 +233,7 @@ def test_some_products_are_not_there(archive):
         (["products", "jzdm01aaq", "--suffix", "dcr"], "dcr"),
         (["serch"], "No such command 'serch'"),
         (["search", "--nonsense"], "No such option"),
+        (["search", "M", "51"], "unexpected extra argument (51). See hst-cloud search --help."),
         (["resolve", "x_raw.fits", "--endpoint", "localhost"], "'localhost' is not the address of an archive"),
         (["demo", "--instrument", "NICMOS"], "the demonstration has no instrument 'NICMOS'"),
     ],

@@ -94,6 +94,15 @@ def test_none_of_the_products_is_there(archive):
     assert (found.code, found.out) == (1, "")
 
 
+def test_a_keyword_that_no_product_has_is_named(archive):
+    """It is masked, as everywhere, but most often it is misspelled."""
+    found = run("headers", FLC, DRC, "-k", "EXPTIM", "-k", "EXPTIME", "-k", "SCI,2.CCDCHIP")
+    assert found.code == 0
+    assert found.err == "hst-cloud: no product that was read has a value of EXPTIM: headers --all shows what there is\n"
+    assert run("headers", FLC, "-k", "SCI,1.*", "-k", "*").err == ""
+    assert "has a value" not in run("headers", "jzdm01zzq_flc.fits", "-k", "EXPTIME").err
+
+
 def test_headers_for_a_person(archive):
     """The keywords that were asked for are the columns that are shown."""
     found = run("headers", FLC, "-k", "EXPTIME", "-k", "FILTER2", "--format", "table")

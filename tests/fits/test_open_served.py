@@ -18,7 +18,7 @@ from sparse_files import Sparse
 from support import RecordingStore, adapted, put
 
 import hst_cloud as hst
-from hst_cloud.errors import NotInCloudError, ObjectChangedError
+from hst_cloud.errors import NotInCloudError, ObjectChangedError, ObjectNotFoundError, QueryError
 from hst_cloud.fits.index import Index
 from hst_cloud.testing import LocalArchive
 from hst_cloud.testing.demo.imaging import acs_wfc_flc
@@ -72,6 +72,13 @@ def test_mast_serves_what_the_bucket_does_not_hold_when_asked(archive, image):
         assert np.array_equal(hdul["SCI", 2].section[7:9], image[7:9])
     assert {r.service for r in archive.requests} == {"mast"}
     assert sum(r.bytes for r in archive.requests) < 1e6 < (archive.folder / "mast-only" / HAP).stat().st_size
+
+
+def test_a_source_that_is_not_known_is_refused(archive):
+    """It was read from the bucket without a word."""
+    with pytest.raises(QueryError, match="source='aws' is not known: expected 'bucket' or 'mast'"):
+        hst.open(NAME, source="aws")
+    assert archive.requests == []
 
 
 def test_with_mast_as_source_the_bucket_still_comes_first(archive, image):
@@ -261,5 +268,17 @@ def test_an_exclusive_product_says_that_it_is(archive):
         status="exclusive",
         reason="MAST says 'EXCLUSIVE_ACCESS': not public before its release date",
     )
-    with pytest.raises(NotInCloudError, match="is not in the public bucket: MAST says 'EXCLUSIVE_ACCESS'"):
-        hst.open(product)
+    verbs = (hst.open, lambda file: hst.cutout(file, (10, 10), 3), lambda file: hst.headers([file], "EXPTIME"))
+    for verb in verbs:
+        with pytest.raises(NotInCloudError, match="is not in the public bucket: MAST says 'EXCLUSIVE_ACCESS'"):
+            verb(product)
+
+
+def test_a_path_is_opened_whatever_the_file_is_called(tmp_path, image):
+    """The archive's names are for what lies in it: a HAP product that was downloaded, or a result, has others."""
+    for name in (HAP, "m51.fits"):
+        fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image, name="SCI")]).writeto(tmp_path / name)
+        with hst.open(tmp_path / name) as hdul:
+            assert np.array_equal(hdul["SCI"].section[7:9], image[7:9])
+    with pytest.raises(ObjectNotFoundError, match=r"m52\.fits does not exist"):
+        hst.open(tmp_path / "m52.fits")

@@ -237,6 +237,8 @@ def test_without_errors_there_is_none():
         ([{"EXPTIME": None, "file": "a"}], {}, "a has EXPTIME = None: expected seconds"),
         ([{}, {"unit": u.ct}], {}, "has flux in ct"),
         ([{}], {"grid": [3, 2, 1] * u.AA}, "does not rise throughout"),
+        ([{}], {"grid": "3 Angstrom"}, "grid='3 Angstrom' has no wavelengths: expected a Quantity"),
+        ([{}], {"grid": [1, 2, 3] * u.kg}, r"grid=<Quantity \[1., 2., 3.\] kg> has no wavelengths"),
         ([{"wavelength": np.array([1.0])}], {}, "a spectrum of 1 pixels does not tell how wide they are"),
     ],
 )
@@ -245,6 +247,12 @@ def test_what_makes_no_sense_is_refused(several, arguments, text):
     made = [spectrum(**{"wavelength": 1300 + 0.1 * np.arange(20), "flux": 1.0} | one) for one in several]
     with pytest.raises(QueryError, match=text):
         coadd(made, **arguments)
+
+
+def test_products_are_no_spectra():
+    """Files were given that are to be read first: it was an AttributeError of a row."""
+    with pytest.raises(QueryError, match=r"a str is no spectrum: expected what hst_cloud\.spectra returns"):
+        coadd(["lzdm01e1q_x1d.fits"])
 
 
 def test_without_specutils_the_error_names_the_extra(monkeypatch):

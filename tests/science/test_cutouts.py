@@ -661,7 +661,7 @@ def test_a_truncated_file_gives_what_it_has(tmp_path):
     assert cutout(NAMES["ir_flt"], (10, 10), 6, uncertainty=False, mask=False, store=tmp_path).shape == (6, 6)
     with pytest.raises(TruncatedFileError, match="ends after 1048576 bytes"):
         cutout(NAMES["ir_flt"], (10, 500), 6, hdu="SCI", store=tmp_path)
-    with pytest.warns(HSTCloudWarning, match="1 cutouts were skipped"):
+    with pytest.warns(HSTCloudWarning, match="1 cutout was skipped"):
         found = cutouts(
             NAMES["ir_flt"], [(10, 10), (10, 500)], 6, on_error="skip", uncertainty=False, mask=False, store=tmp_path
         )

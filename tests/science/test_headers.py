@@ -318,6 +318,16 @@ def test_broken_products_are_masked(broken, folder):
     assert values(table, "EXPTIME") == [0.0, None, None, None, 0.0]
 
 
+def test_each_broken_product_is_named_once(broken, folder):
+    """A reason that begins with the name has it already, and what names nothing was told twice."""
+    with pytest.warns(HSTCloudWarning, match="2 of 3 products could not be read") as caught:
+        headers([broken[0], "no such name", "u4ge0106j_jit.fits"], "EXPTIME", store=folder, on_error="mask")
+    _, first, second = str(caught[0].message).splitlines()
+    assert first.startswith("  'no such name' names no file")
+    assert second.startswith("  u4ge0106j_jit.fits has no known place")
+    assert (first.count("no such name"), second.count("u4ge0106j_jit.fits has")) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("given", "error", "text"),
     [

@@ -261,7 +261,7 @@ def test_a_broken_product_is_forgotten_and_the_others_are_kept(folder, index, st
     (folder / keys[1]).unlink()
     with pytest.raises(ObjectNotFoundError):
         hst.cutouts(FLCS, (500, 256), 10, store=store, index=index)
-    with pytest.warns(HSTCloudWarning, match="1 cutouts were skipped"):
+    with pytest.warns(HSTCloudWarning, match="1 cutout was skipped"):
         found = hst.cutouts(FLCS, (500, 256), 10, store=store, index=index, on_error="skip")
     assert len(found) == 2
     assert [index.get(store, key) is None for key in keys] == [False, True, False]

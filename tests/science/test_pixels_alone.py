@@ -298,7 +298,7 @@ def test_several_centers_are_read_at_once(store, full_size):
     """Boxes of one image come in one batch, with and without a sibling, and those without overlap fail by themselves."""
     centers = [CENTER, (100, 950), (9000, 9000), (4090, 1000)]
     for trips in (2, 1):
-        with pytest.warns(hst.errors.HSTCloudWarning, match="1 cutouts were skipped"):
+        with pytest.warns(hst.errors.HSTCloudWarning, match="1 cutout was skipped"):
             found = cutouts(NAME, centers, SIDE, **ALONE, store=store, on_error="skip")
         assert len(counts(store)) == trips
         inside = [center for center in centers if center[0] < 4096]

@@ -82,6 +82,13 @@ def test_what_names_no_hdu_is_an_error(store, hdu):
     assert store.batches == []
 
 
+@pytest.mark.parametrize("rows", [(0, 3), 3, "0:3"])
+def test_rows_that_are_no_slice_are_refused(rows):
+    """Before anything is read; a pair was an AttributeError."""
+    with pytest.raises(QueryError, match=r"rows=.* is no slice: expected one such as slice\(0, 100\)"):
+        table("lzdm01e1q_corrtag_a.fits", rows=rows)
+
+
 def test_chosen_columns_come_in_the_order_asked(store):
     found = table(EVENTS, columns=["pha", "TIME"], rows=slice(-5, None), store=store)
     assert found.colnames == ["PHA", "TIME"]
