@@ -102,7 +102,7 @@ def test_row_5_no_second_request_where_none_may_be_sent(warm):
 def test_row_5_a_second_request_counts(warm):
     """What it takes is taken from the budget that is in force."""
     with hst.budget(requests=100) as spent:
-        assert warm(Fault(delay=2, times=1))[0] == 2
+        assert warm(Fault(delay=3, times=1))[0] == 2
     assert spent.spent.requests == len(WARM) + 2
 
 
