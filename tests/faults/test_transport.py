@@ -192,7 +192,7 @@ from hst_cloud.store.policy import S3
 from hst_cloud.values import ByteRange
 found = {}
 for name, root in json.loads(sys.argv[1]).items():
-    store = HTTPStore(root, policy=replace(S3, connect=2, read=2, base=0.01, longest=0.02))
+    store = HTTPStore(root, policy=replace(S3, connect=20, read=20, base=0.01, longest=0.02))
     try:
         found[name] = store.read("k", [ByteRange(0, 5)])[0].data.decode()
     except HSTCloudError as error:
