@@ -111,15 +111,15 @@ def test_who_leaves_early_leaves_no_second_request(scripted, monkeypatch, large)
 
     async def leave(store):
         reading = asyncio.ensure_future(store.pieces("k", [ByteRange(0, 10)]))
-        assert await asyncio.to_thread(waits_until, lambda: len(server.requests) == 22)
+        assert await asyncio.to_thread(waits_until, lambda: len(server.requests) == 18)
         racing = store._pace().racing
         assert len(racing) == 1
         reading.cancel()
         await asyncio.wait([reading])
         return len(racing)
 
-    with scripted.Server(*[scripted.serve()] * 20, scripted.silence) as server:
+    with scripted.Server(*[scripted.serve()] * 16, scripted.silence) as server:
         store = HTTPStore(server.root, policy=replace(S3, read=60, hedge=0.1))
-        for _ in range(20):
+        for _ in range(16):  # until it is known what is usual: none of these is raced
             store.read("k", [ByteRange(0, 10)])
         assert loop.run(leave(store)) == 0
