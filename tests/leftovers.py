@@ -27,7 +27,7 @@ def held() -> Counter[str]:
             target = str(link.readlink())
         except FileNotFoundError:  # the one that lists
             continue
-        if ".sqlite" not in target and "/hst/public/" not in target:
+        if ".sqlite" not in target and "/hst/public/" not in target and "/mast/hlsp/" not in target:
             found[target.partition("[")[0]] += 1  # every socket has a number of its own
     return found
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -84,6 +85,25 @@ class Quiet(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
+
+    def __init__(self, *arguments):
+        self.lines = set()
+        super().__init__(*arguments)
+
+    def process_request(self, request, client_address):
+        self.lines.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        self.lines.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self):
+        """Hang up as well: clients keep connections, and each of these a thread and two open files of the tests."""
+        super().server_close()
+        for line in list(self.lines):
+            with suppress(OSError):  # it has just ended by itself
+                line.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request, client_address):
         """A client that went away is no error of the server's."""

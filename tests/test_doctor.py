@@ -475,10 +475,10 @@ def test_a_service_that_hangs_is_not_waited_for():
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = "http://127.0.0.1:{1}".format(*server.getsockname())
         began = time.monotonic()
-        findings = by_name(check(mast=address, store=address, seconds=1))
-        assert time.monotonic() - began < 5  # of the 60 that the probes may take
+        findings = by_name(check(mast=address, store=address, seconds=3))
+        assert time.monotonic() - began < 20  # of the 60 that the probes may take
     assert findings["mast-answers"].status == "unknown"
-    assert findings["mast-answers"].found == "no answer within 1 s"
+    assert findings["mast-answers"].found == "no answer within 3 s"
     assert findings["mast-names"].status == "unknown"
 
 
@@ -567,7 +567,7 @@ def test_the_page_is_that_of_the_code():
 def test_threads_end(archive):
     """No thread of a check outlives it where the services answer."""
     check(mast=archive.endpoint, store=archive.endpoint)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline and any("doctor" in thread.name for thread in threading.enumerate()):
         time.sleep(0.01)
     assert not [thread.name for thread in threading.enumerate() if "doctor" in thread.name]

@@ -108,8 +108,8 @@ rows("jzdm01aaq_flc.fits")
 await asyncio.gather(*[asyncio.to_thread(rows, "jzdm01acq_flc.fits") for _ in range(6)])
 # %%
 signal.signal(signal.SIGALRM, signal.default_int_handler)
-signal.setitimer(signal.ITIMER_REAL, 0.2)
 try:
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
     while True: rows("jzdm01aaq_flc.fits")
 except KeyboardInterrupt:
     print("interrupted", end="")

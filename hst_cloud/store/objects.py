@@ -310,6 +310,9 @@ class HTTPStore:
                 request = Request(question.url, headers, total, policy, fresh)
                 try:
                     await session.engine(question.wanted).get(request, page)
+                except Unusable:
+                    if not page.whole:  # the last bytes may come while a request is given up as too slow
+                        raise
                 finally:
                     if page.sent == math.inf:  # it waited for a thread in vain
                         self.traffic.requests -= 1

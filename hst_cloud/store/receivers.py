@@ -63,6 +63,11 @@ class Page:
         return USUAL_PAGE
 
     @property
+    def whole(self) -> bool:
+        """Whether nothing is left to come, so that it does not matter how the request ends."""
+        return False
+
+    @property
     def answer(self) -> Answer:
         """What was read."""
         return Answer(self.status, self.headers, bytes(self._body[: self._most]))
@@ -83,6 +88,11 @@ class Part(Page):
     def expected(self) -> int:
         """Bytes of the range that are still to come."""
         return self._range.missing
+
+    @property
+    def whole(self) -> bool:
+        """Whether all bytes that were announced are here; there is no request for what is missing of them."""
+        return self._span.size > 0 and self._missing == 0
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the status and the headers.

@@ -9,6 +9,7 @@ meanwhile, of which no byte was answered, is sent again on another.
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pycurl
 
@@ -178,7 +179,7 @@ class _Transfer:
         curl.setopt(pycurl.PATH_AS_IS, 1)  # a key is no path: "a//b/./c" is not "a/b/c"
         curl.setopt(pycurl.PROXY, "")  # neither from the environment
         curl.setopt(pycurl.BUFFERSIZE, _BUFFER)
-        curl.setopt(pycurl.CAINFO, certificates())
+        curl.setopt(pycurl.CAINFO, os.fsencode(certificates()))  # texts may be ASCII alone, which homes are not
         curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         curl.setopt(pycurl.WRITEFUNCTION, self._write)
 

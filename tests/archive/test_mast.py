@@ -348,9 +348,9 @@ def test_a_query_that_executes_for_ever_ends_at_the_deadline():
     """The message says what still works."""
     with recording_mast(mast_of(pages=in_turn({"status": "EXECUTING"}))) as mast:
         began = time.monotonic()
-        with pytest.raises(ArchiveUnavailableError, match=r"within 1 s .*still executing.*hst_cloud.open"):
-            search(instrument="ACS/WFC", mast=mast.root, deadline=1)
-        assert time.monotonic() - began < 5
+        with pytest.raises(ArchiveUnavailableError, match=r"within 3 s .*still executing.*hst_cloud.open"):
+            search(instrument="ACS/WFC", mast=mast.root, deadline=3)
+        assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("status", [502, 429])

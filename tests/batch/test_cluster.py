@@ -10,6 +10,7 @@ import time
 
 import pytest
 from batching import NAMES, alive, total
+from store.test_drive import waits_until
 
 import hst_cloud as hst
 from hst_cloud.errors import BudgetExceededError, QueryError
@@ -121,11 +122,16 @@ def test_an_interrupt_leaves_nothing_running_there(archive, client):
             time.sleep(0.05)
 
     outcomes = hst.map(endless, NAMES, dask_client=client, workers=1)
-    timer = threading.Timer(4, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
+
+    def interrupt():
+        if waits_until(lambda: archive.requests):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    other = threading.Thread(target=interrupt)
+    other.start()
     with pytest.raises(KeyboardInterrupt):
         next(outcomes)
-    timer.join()
+    other.join()
     assert archive.requests
     deadline = time.monotonic() + 60
     while any(client.run(alive).values()) and time.monotonic() < deadline:

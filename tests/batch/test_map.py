@@ -150,11 +150,16 @@ def test_an_abandoned_iteration_leaves_nothing_running(archive):
             sent.set()
 
     outcomes = hst.map(endless, NAMES[1:], workers=3)
-    timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
+
+    def interrupt():
+        if sent.wait(60):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    other = threading.Thread(target=interrupt)
+    other.start()
     with pytest.raises(KeyboardInterrupt):
         next(outcomes)
-    timer.join()
+    other.join()
     assert sent.is_set()
     assert of_map_left() == []
     asked = len(archive.requests)

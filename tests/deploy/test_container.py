@@ -62,7 +62,7 @@ def test_a_home_that_cannot_be_written_is_told(start):
     done = start("true", home="no/such/folder")
     assert done.returncode == 1
     message = (
-        rf"The home folder \S+/no/such/folder can't be written: mount a volume there that belongs to uid {os.getuid()}"
+        rf"The home folder /.+/no/such/folder can't be written: mount a volume there that belongs to uid {os.getuid()}"
     )
     assert re.search(message, done.stderr)
 

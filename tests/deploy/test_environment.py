@@ -27,6 +27,14 @@ def script(path):
 check = script(ENVIRONMENT / "check.py")
 
 
+@pytest.fixture(autouse=True)
+def _own_settings(tmp_path, monkeypatch):
+    """Let kernels neither read nor write the home folder, and what a check takes out of the environment be there again."""
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    monkeypatch.setenv("MPLBACKEND", "agg")
+
+
 def lock(name):
     return (ENVIRONMENT / name).read_text(encoding="utf-8")
 

@@ -18,8 +18,15 @@ from hst_cloud.store.policy import S3
 from hst_cloud.testing import LocalArchive, Request
 from hst_cloud.values import ByteRange
 
-QUICK = replace(S3, connect=1, read=0.4, stall=0.4, base=0.01, longest=0.05, deadline=20)
-"""The public bucket's policy with the patience of a test: as many tries, shorter waits."""
+QUICK = replace(S3, connect=5, read=5, stall=5, base=0.01, longest=0.05, deadline=30)
+"""The public bucket's policy with the patience of a test: as many tries, shorter waits between them.
+
+No machine is so busy that an answer takes as long as that, so that requests can be counted.
+"""
+HASTY = replace(QUICK, read=0.4)
+"""Where a request has no answer."""
+BRISK = replace(QUICK, stall=1)
+"""Where a body does not go on: as long as a machine stands still at most."""
 
 CONTENT = np.random.default_rng(4).bytes(400_000)
 NAME = "jbqf03gjq_flc.fits"

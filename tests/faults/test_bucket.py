@@ -155,7 +155,7 @@ def test_row_20_many_files_that_are_not_there(moved):
 
 def test_row_20_mast_cannot_be_asked(moved, monkeypatch):
     """The error is the bucket's, says so, and does not wait for long."""
-    monkeypatch.setattr("hst_cloud.archive.elsewhere.PATIENCE", 0.2)
+    monkeypatch.setattr("hst_cloud.archive.elsewhere.PATIENCE", 1.5)
     moved.faults = [Fault(service="mast", status=503)]
     text = r"jbqf03gkq_flc\.fits.* does not exist.*MAST, which may know another place, could not be asked: .*HTTP 503"
     with pytest.raises(ObjectNotFoundError, match=text) as caught:

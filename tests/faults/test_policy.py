@@ -11,7 +11,7 @@ import zlib
 from dataclasses import replace
 
 import pytest
-from faults.conftest import CONTENT, NAME, QUICK
+from faults.conftest import BRISK, CONTENT, NAME, QUICK
 from support import put
 
 import hst_cloud as hst
@@ -21,8 +21,8 @@ from hst_cloud.store.objects import HTTPStore
 from hst_cloud.testing import Fault, LocalArchive
 from hst_cloud.values import ByteRange
 
-HEDGED = replace(QUICK, read=5, stall=5, hedge=0.1)
-WARM = [ByteRange(n, n + 10) for n in range(20)]
+HEDGED = replace(QUICK, read=20, stall=20, hedge=0.1)
+WARM = [ByteRange(n, n + 10) for n in range(16)]  # as many as it takes to know what is usual: none of them is raced
 
 
 @pytest.fixture(params=["transfers", "streams"])
@@ -60,19 +60,19 @@ def test_row_5_a_request_that_is_far_slower_than_usual_is_raced(warm, engine):
     """A second one is sent long before the first one's time is up, and its answer taken."""
     requests, seconds = warm(Fault(stall="before", times=1))
     assert requests == 2
-    assert seconds < 2 < HEDGED.read
+    assert seconds < 10 < HEDGED.read
 
 
 def test_row_5_the_first_request_may_still_win(warm, engine):
     """Whichever is answered first: no byte is taken from both."""
-    requests, seconds = warm(Fault(delay=1, times=1), Fault(delay=4, times=1))
+    requests, seconds = warm(Fault(delay=2, times=1), Fault(delay=15, times=1))
     assert requests == 2
-    assert 1 < seconds < 4
+    assert 2 < seconds < 15
 
 
 def test_row_5_two_answers_at_the_same_time(warm, engine):
     """The one that begins second is refused, while bytes of the first still come."""
-    requests, _ = warm(Fault(delay=1, drip=6000.0, times=1), Fault(delay=1, times=1))
+    requests, _ = warm(Fault(delay=2, drip=6000.0, times=1), Fault(delay=2, times=1))
     assert requests == 2
 
 
@@ -80,12 +80,12 @@ def test_row_5_a_second_request_that_breaks_off_is_gone_on_with(warm, engine):
     """It has won when it breaks off, and its bytes are kept."""
     requests, seconds = warm(Fault(stall="before", times=1), Fault(drop=1000, times=1))
     assert requests == 3
-    assert seconds < 3
+    assert seconds < 10 < HEDGED.read
 
 
 def test_row_5_a_first_request_that_fails_leaves_it_to_the_second(warm):
     """A reset of the one is no reason to leave the other."""
-    requests, _ = warm(Fault(stall="before", stall_for=1, reset=0, times=1), Fault(delay=1.5, times=1))
+    requests, _ = warm(Fault(stall="before", stall_for=2, reset=0, times=1), Fault(delay=3, times=1))
     assert requests == 2
 
 
@@ -102,7 +102,7 @@ def test_row_5_no_second_request_where_none_may_be_sent(warm):
 def test_row_5_a_second_request_counts(warm):
     """What it takes is taken from the budget that is in force."""
     with hst.budget(requests=100) as spent:
-        assert warm(Fault(delay=1, times=1))[0] == 2
+        assert warm(Fault(delay=3, times=1))[0] == 2
     assert spent.spent.requests == len(WARM) + 2
 
 
@@ -113,26 +113,26 @@ def test_row_5_no_request_is_raced_before_it_is_known_what_is_usual(read):
 
 def test_row_6_a_body_that_drips(read, engine):
     """It is left within the window, whatever its size, and gone on with where it stood."""
-    found = read(Fault(drip=200.0, times=1), wanted=[ByteRange(0, 300_000)])
+    found = read(Fault(drip=200.0, times=1), wanted=[ByteRange(0, 300_000)], policy=BRISK)
     assert found.whole
-    assert found.seconds < QUICK.stall + 1
+    assert found.seconds < 10  # of the quarter of an hour that the body would take
     first, second = (int(request.range[6:].partition("-")[0]) for request in found.requests)
     assert first < second < 1000
 
 
 def test_row_6_a_slow_link_is_no_drip(read, engine):
-    """Eight bodies of 25 kB/s each are waited for: together they are what a slow link brings."""
-    wanted = [ByteRange(n * 40_000, n * 40_000 + 25_000) for n in range(8)]
-    found = read(Fault(drip=25_000.0), wanted=wanted)
+    """Eight bodies of 25 kB/s each are waited for: together they are what a slow link brings, which each alone is not."""
+    wanted = [ByteRange(n * 50_000, (n + 1) * 50_000) for n in range(8)]
+    found = read(Fault(drip=25_000.0), wanted=wanted, policy=replace(QUICK, stall=1.5, bytes_per_second=40e3))
     assert found.whole
     assert len(found.requests) == 8
 
 
 def test_row_7_a_body_that_stands_still(read, engine):
     """It is left after the window, and not one byte is read twice."""
-    found = read(Fault(stall=170_000, times=1), wanted=[ByteRange(1000, 301_000)])
+    found = read(Fault(stall=170_000, times=1), wanted=[ByteRange(1000, 301_000)], policy=BRISK)
     assert found.whole
-    assert found.seconds < 2 * QUICK.stall + 1
+    assert found.seconds < 10
     assert [request.range for request in found.requests] == ["bytes=1000-300999", "bytes=171000-300999"]
 
 

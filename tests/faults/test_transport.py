@@ -15,11 +15,13 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
 import pytest
-from faults.conftest import CONTENT, QUICK
+from faults.conftest import BRISK, CONTENT, HASTY, QUICK
+from store.test_drive import waits_until
 
 import hst_cloud as hst
 from hst_cloud.errors import HSTCloudError, StoreUnavailableError
 from hst_cloud.store.objects import HTTPStore
+from hst_cloud.store.policy import S3
 from hst_cloud.testing import Fault, random_faults
 from hst_cloud.values import ByteRange
 
@@ -27,7 +29,7 @@ TRIES = QUICK.tries
 
 
 def test_row_1_a_name_that_no_server_knows(monkeypatch):
-    """It fails in seconds, and says what could not be found and what to do."""
+    """It fails long before the deadline, and says what could not be found and what to do."""
 
     def unknown(host, *_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -36,7 +38,7 @@ def test_row_1_a_name_that_no_server_knows(monkeypatch):
     began = time.monotonic()
     with pytest.raises(StoreUnavailableError, match=r"nowhere\.invalid.*Check the connection"):
         HTTPStore("http://nowhere.invalid/bucket", policy=QUICK).read("k", [ByteRange(0, 5)])
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
 
 
 def test_row_2_a_refused_connection():
@@ -47,7 +49,7 @@ def test_row_2_a_refused_connection():
     with pytest.raises(StoreUnavailableError, match=rf"127\.0\.0\.1:{port}") as caught:
         HTTPStore(f"http://127.0.0.1:{port}/b", policy=QUICK).read("k", [ByteRange(0, 5)])
     assert caught.value.attempts == TRIES
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what Linux leaves waiting")
@@ -63,7 +65,7 @@ def test_row_2_a_connection_that_is_never_made():
         began = time.monotonic()
         with pytest.raises(StoreUnavailableError):
             store.read("k", [ByteRange(0, 5)])
-        assert 0.2 < time.monotonic() - began < 5
+        assert 0.2 < time.monotonic() - began < 10
 
 
 def test_row_3_a_reset_before_the_head(read):
@@ -86,32 +88,33 @@ def test_row_4_a_connection_that_breaks_within_the_body(read, archive, how, at):
 
 def test_row_5_a_black_hole(read):
     """A request that is never answered is left after the time-out for the first byte, and asked again."""
-    found = read(Fault(stall="before", times=1))
+    found = read(Fault(stall="before", times=1), policy=HASTY)
     assert found.whole
-    assert found.seconds < QUICK.read + 1
+    assert found.seconds < QUICK.read
 
 
-def test_row_5_nothing_but_black_holes(read):
+def test_row_5_nothing_but_black_holes(read, archive):
     """They end in an error after all tries, which says how many there were."""
-    found = read(Fault(stall="before"))
+    found = read(Fault(stall="before"), policy=HASTY)
     assert isinstance(found.error, StoreUnavailableError)
-    assert len(found.requests) == found.error.attempts == TRIES
+    assert found.error.attempts == TRIES
+    assert waits_until(lambda: len(archive.requests) == TRIES)  # the last of which may be heard after it was given up
 
 
 def test_row_5_a_black_hole_under_the_users_own_patience(archive):
-    """With the policy of the public bucket the second request is on its way within six seconds."""
+    """With the policy of the public bucket the second request is on its way after five seconds."""
     archive.faults = Fault(stall="before", times=1)
     store = HTTPStore(f"{archive.endpoint}/stpubdata")
     began = time.monotonic()
     assert store.read(archive.key, [ByteRange(0, 10)])[0].data == CONTENT[:10]
-    assert time.monotonic() - began < 6
+    assert S3.read == 5 <= time.monotonic() - began < 15
 
 
 def test_row_6_a_body_that_drips(read):
     """A body of some bytes a second is given up, and gone on with on another connection."""
-    found = read(Fault(drip=50.0, times=1))
+    found = read(Fault(drip=50.0, times=1), policy=BRISK)
     assert found.whole
-    assert found.seconds < 5
+    assert found.seconds < 10  # of a hundred that the body would take
     first, second = found.requests
     assert int(second.range[6:].partition("-")[0]) >= int(first.range[6:].partition("-")[0])
 
@@ -125,7 +128,7 @@ def test_row_7_a_body_that_stands_still_and_goes_on(read):
 
 def test_row_7_a_body_that_stands_still_for_ever(read):
     """It is given up, and gone on with where it stood."""
-    found = read(Fault(stall=1700, times=1))
+    found = read(Fault(stall=1700, times=1), policy=BRISK)
     assert found.whole
     assert [request.range for request in found.requests] == ["bytes=1000-5999", "bytes=2700-5999"]
 
@@ -189,7 +192,7 @@ from hst_cloud.store.policy import S3
 from hst_cloud.values import ByteRange
 found = {}
 for name, root in json.loads(sys.argv[1]).items():
-    store = HTTPStore(root, policy=replace(S3, connect=2, read=2, base=0.01, longest=0.02))
+    store = HTTPStore(root, policy=replace(S3, connect=20, read=20, base=0.01, longest=0.02))
     try:
         found[name] = store.read("k", [ByteRange(0, 5)])[0].data.decode()
     except HSTCloudError as error:
@@ -276,8 +279,13 @@ class Secure:
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")  # the old version is what is tested
 def test_row_12_connections_that_cannot_be_trusted(tmp_path, monkeypatch):
-    """Expired, made for another host, signed by nobody, too old: no bytes, no second way, and a hint at certificates."""
-    made = certificates(tmp_path)
+    """Expired, made for another host, signed by nobody, too old: no bytes, no second way, and a hint at certificates.
+
+    Which lie wherever they lie: not only in folders whose names are ASCII.
+    """
+    folder = tmp_path / "café"
+    folder.mkdir()
+    made = certificates(folder)
     servers = {name: Secure(path) for name, path in made.items() if name != "authority"}
     servers["old"] = Secure(made["good"], old=True)
     monkeypatch.setenv("SSL_CERT_FILE", str(made["authority"]))  # read once in a process: hence one of its own

@@ -194,20 +194,20 @@ def test_a_server_that_sends_more_than_was_asked_is_stopped(scripted):
 def test_time_is_limited(scripted):
     """A server that never answers is given up when the time is over, and not asked again."""
     with scripted.Server(scripted.silence) as server:
-        store = HTTPStore(server.root, policy=replace(QUICK, longest=5, base=5))
+        store = HTTPStore(server.root, policy=replace(QUICK, read=20, deadline=60, longest=5, base=5))
         began = time.monotonic()
-        with hst.budget(seconds=0.3):
-            assert 0 < patience() <= 0.3
-            with pytest.raises(BudgetExceededError, match=r"the budget of 0\.3 s would be passed"):
+        with hst.budget(seconds=1.5):
+            assert 0 < patience() <= 1.5
+            with pytest.raises(BudgetExceededError, match=r"the budget of 1\.5 s would be passed"):
                 store.read("k", [ByteRange(0, 1000)])
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 15 < store._policy.read
         assert len(server.requests) == 1
         began = time.monotonic()
     with scripted.Server(scripted.error(503, "SlowDown", Retry_After="9")) as server:
         store = HTTPStore(server.root, policy=QUICK)
         with pytest.raises(BudgetExceededError), hst.budget(seconds=0.3):  # and no longer waited for than there is time
             store.read("k", [ByteRange(0, 1000)])
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8
     assert patience() == float("inf")
 
 
@@ -529,10 +529,12 @@ def test_asking_is_quick(folder):
     """A request takes 200 microseconds of a core: counting it may not take a tenth of that."""
     source = Source(str(folder), "nobody")
     with hst.budget(requests=10**9, bytes=10**15):
-        began = time.perf_counter()
-        for _ in range(2000):
-            with ask(source, size=1000) as paid:
-                paid.got(1000)
-        each = (time.perf_counter() - began) / 2000
-    assert each < 200e-6  # 15 when it was written; a busy machine is slow now and then
+        took = []
+        for _ in range(20):
+            began = time.perf_counter()
+            for _ in range(100):
+                with ask(source, size=1000) as paid:
+                    paid.got(1000)
+            took.append(time.perf_counter() - began)
+    assert min(took) / 100 < 200e-6  # 15 when it was written; a busy machine is slow now and then
     assert books.TURN < 0.02

@@ -162,12 +162,11 @@ def test_the_end_behind_the_body(line):
 
 def test_a_kept_connection_hangs_up(line, archive):
     """After a while in which nothing is answered any more."""
-    one = line(hangup=0.2).ask().read(1000)
+    one = line(hangup=1.5).ask().read(1000)
     assert (one.body, one.fields("connection")) == (BODY, ["keep-alive"])
-    at = time.monotonic()
     one.ask().read()
     assert (one.body, one.end) == (BODY, "closed")
-    assert time.monotonic() - at > 0.1
+    assert time.monotonic() - one.began >= 1.5
     assert len(archive.requests) == 1
 
 
@@ -191,7 +190,7 @@ def test_a_connection_that_speaks_first(line):
 
 def test_a_connection_that_is_deaf_for_a_while(line, archive):
     """Requests wait until it hears again."""
-    one = line(on="connection", stall="before", stall_for=0.5).ask()  # from when it was made, not from the request
+    one = line(on="connection", stall="before", stall_for=2).ask()  # from when it was made, not from the request
     assert one.quiet(0.1)
     assert one.read(1000).body == BODY
 
@@ -231,11 +230,11 @@ def test_a_connection_that_never_hears(line, archive):
 @pytest.mark.parametrize("where", [0, 400])
 def test_a_body_that_stands_still(line, archive, where):
     """So many bytes, a pause, the rest: no byte is missing or sent twice."""
-    one = line(stall=where, stall_for=0.2).ask().read(where)
+    one = line(stall=where, stall_for=1.5).ask().read(where)
     assert one.body == BODY[:where]
-    assert one.parts[-1][0] < 0.2
+    assert one.parts[-1][0] < 1.5
     assert one.read(1000).body == BODY
-    assert one.parts[-1][0] >= 0.2
+    assert one.parts[-1][0] >= 1.5
 
 
 def test_a_body_that_stands_still_for_ever(line, archive):
@@ -255,13 +254,19 @@ def test_a_body_that_stands_still_and_ends(line):
 
 def test_a_body_that_drips(line, archive):
     """The head at once, the body at its rate."""
-    one = line(drip=100.0, drop=30).ask().read()
-    assert one.body == BODY[:30]
-    assert one.parts[0][0] < 0.1
-    assert 0.25 <= one.parts[-1][0] < 1
-    assert len(one.parts) > 20
-    slow = line(drip=10.0).ask().read(2)
-    assert all(0.05 < after - before < 0.3 for (before, _), (after, _) in pairwise(slow.parts[1:]))
+
+    def dripped():
+        one = line(drip=100.0, drop=30).ask().read()
+        assert one.body == BODY[:30]
+        assert one.parts[-1][0] >= 0.25
+        return one.parts[0][0] < 0.1 and one.parts[-1][0] < 1 and len(one.parts) > 20
+
+    def trickled():
+        slow = line(drip=10.0).ask().read(2)
+        return all(0.05 < after - before < 0.3 for (before, _), (after, _) in pairwise(slow.parts[1:]))
+
+    for seen in (dripped, trickled):
+        assert any(seen() for _ in range(9))  # a busy machine stands still now and then
 
 
 def test_after_a_fault_the_connection_is_as_fast_as_before(line, archive):
@@ -272,7 +277,7 @@ def test_after_a_fault_the_connection_is_as_fast_as_before(line, archive):
     one.parts.clear()
     whole = GET.replace(b"Range", b"X-Range")
     assert one.ask(whole).read(SIZE).body == DATA  # more than goes out with the head
-    assert time.monotonic() - at < 0.3
+    assert time.monotonic() - at < 60  # of the minutes that it would take
 
 
 # -- the head
@@ -604,7 +609,7 @@ def test_stalled_connections_do_not_outlive_the_archive(archive):
         lines.append(Line(other).ask())
         assert lines[1].quiet(0.1)
         began = time.monotonic()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     for each in lines:
         each.close()
 
