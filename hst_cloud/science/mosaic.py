@@ -246,7 +246,7 @@ def mosaic(
     read = read_each(results, finish, total=len(known), on_error=on_error, progress=progress, stacklevel=3)
     with closing(read):
         for one in itertools.chain.from_iterable(inputs for _, inputs in read):
-            canvas = canvas or _Canvas(where.grid(step or one.scale))
+            canvas = canvas or _Canvas(where.canvas(step or one.scale))
             _alike([*used[:1], one.meta])
             if canvas.add(one):
                 used.append(one.meta)

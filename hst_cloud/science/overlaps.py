@@ -27,7 +27,7 @@ MARGIN = 3
 """Pixels that are read beyond the box, for what resampling takes from them."""
 
 _PLANES = 5
-"""Numbers that are held for each pixel of a grid: places on the sky and on the chip, or a mosaic's sums."""
+"""Numbers that are held for each pixel of a mosaic: its sums, and what is made of them."""
 
 _STEPS = 32
 """Points along the shorter side of a chip, or of the box, at which it is looked where the box lies."""
@@ -43,21 +43,8 @@ class Field:
     """Its sides along declination and right ascension, angles."""
 
     def grid(self, scale: float) -> WCS:
-        """Return a gnomonic grid of pixels of `scale` arcsec that covers it, its middle in theirs.
-
-        Raises
-        ------
-        MemoryLimitError
-            There is no memory for what is made of such a grid.
-        """
+        """Return a gnomonic grid of pixels of `scale` arcsec that covers it, its middle in theirs."""
         rows, columns = (max(1, round(float(side.to_value(u.arcsec)) / scale)) for side in self.size)
-        size, left = _PLANES * 8 * rows * columns, available()
-        if size > left:
-            message = (
-                f"a box of {self.size[0]} by {self.size[1]} in pixels of {scale:.3g} arcsec takes {size:,} bytes of "
-                f"memory: {left / 1e6:,.0f} MB are available. Give a smaller size, or a larger scale."
-            )
-            raise MemoryLimitError(message)
         wcs = WCS(naxis=2)
         wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
         wcs.wcs.crval = [self.center.ra.deg, self.center.dec.deg]
@@ -67,6 +54,24 @@ class Field:
         wcs.wcs.radesys = "ICRS"
         wcs.array_shape = (rows, columns)
         return wcs
+
+    def canvas(self, scale: float) -> WCS:
+        """Return the grid of a mosaic, for which there is room.
+
+        Raises
+        ------
+        MemoryLimitError
+            There is no memory for its sums.
+        """
+        grid = self.grid(scale)
+        size, left = _PLANES * 8 * math.prod(grid.array_shape), available()
+        if size > left:
+            message = (
+                f"a box of {self.size[0]} by {self.size[1]} in pixels of {scale:.3g} arcsec takes {size:,} bytes of "
+                f"memory: {left / 1e6:,.0f} MB are available. Give a smaller size, or a larger scale."
+            )
+            raise MemoryLimitError(message)
+        return grid
 
 
 def overlaps(found: Scan, wanted: Wanted, field: Field, address: str) -> Plan[ByteRange, Piece, list[Outcome]]:
@@ -135,11 +140,11 @@ def _window(chip: Chip, solution: WCS, field: Field) -> Window | None:
     pixel = math.sqrt(abs(np.linalg.det(solution.pixel_scale_matrix))) * 3600
     shortest = min(rows * pixel, columns * pixel, *(float(side.to_value(u.arcsec)) for side in field.size))
     grid = field.grid(shortest / _STEPS)
-    height, width = grid.array_shape
-    x, y = np.meshgrid(np.linspace(-0.5, width - 0.5, width + 1), np.linspace(-0.5, height - 0.5, height + 1))
+    step = math.ceil(shortest / _STEPS / pixel) + MARGIN
+    edges = _edges_near(chip.shape, solution, grid, margin=2 * step * pixel * _STEPS / shortest)
+    x, y = np.meshgrid(*edges)
     ra, dec = grid.wcs_pix2world(x.ravel(), y.ravel(), 0)
     # Far from the chip its polynomials mean nothing: take the points that lie near it without them.
-    step = math.ceil(shortest / _STEPS / pixel) + MARGIN
     near = _within(np.array(solution.wcs_world2pix(ra, dec, 0)), chip.shape, max(rows, columns) / 10 + step)
     places = pixels_of(solution, ra[near], dec[near])
     inside = places[:, _within(places, chip.shape, step)]
@@ -155,6 +160,19 @@ def _window(chip: Chip, solution: WCS, field: Field) -> Window | None:
         shape=(int(high[1] - low[1]), int(high[0] - low[0])),
         image=chip.shape,
     )
+
+
+def _edges_near(shape: tuple[int, int], solution: WCS, grid: WCS, *, margin: float) -> list[NDArray[np.float64]]:
+    """Return the edges of the grid's pixels, along x and y, that a chip may reach: the box may be far larger."""
+    rows, columns = shape
+    x, y = np.meshgrid(np.linspace(-0.5, columns - 0.5, 9), np.linspace(-0.5, rows - 0.5, 9))
+    places = np.array(grid.wcs_world2pix(*solution.all_pix2world(x.ravel(), y.ravel(), 0), 0))
+    edges = [np.arange(length + 1) - 0.5 for length in reversed(grid.array_shape)]
+    with np.errstate(invalid="ignore"):  # a chip that lies behind the horizon of the grid has no place there
+        return [
+            edge[(edge >= at.min() - margin) & (edge <= at.max() + margin)]
+            for edge, at in zip(edges, places, strict=True)
+        ]
 
 
 def _within(places: NDArray[np.float64], shape: tuple[int, int], margin: float) -> NDArray[np.bool_]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tracemalloc
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -351,6 +352,16 @@ def test_a_mosaic_that_no_memory_holds_is_refused(folder, arguments, text):
     """The message says what it would take, and what to change; no pixels are read for a box that is too large."""
     with pytest.raises(MemoryLimitError, match=f"{text}.* MB are available. Give a smaller size, or a larger scale"):
         mosaic([FLC], CENTER, **arguments, store=folder)
+
+
+def test_a_box_of_many_degrees_is_looked_at_near_the_chip_alone(folder):
+    """Points as dense as a chip's own size demands, all over such a box, would be more than memory holds."""
+    tracemalloc.start()
+    with pytest.raises(MemoryLimitError):
+        mosaic([FLC], CENTER, "60 deg", store=folder)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
 
 
 def test_a_place_that_nothing_shows_is_an_error(folder):
