@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import tracemalloc
-import tracemalloc
 import warnings
 
 import numpy as np
