@@ -128,7 +128,8 @@ def test_headers_take_what_is_told(folder, archive):
     files = products(folder)
     estimate = hst.estimate(files, "headers")
     assert estimate.bound == "about"
-    assert within(estimate, took(archive, lambda: hst.headers(files, ["ROOTNAME"], on_error="skip")))
+    # One at a time: on a busy machine many are asked for before the first of their kind is known, which takes more bytes.
+    assert within(estimate, took(archive, lambda: hst.headers(files, ["ROOTNAME"], in_flight=1, on_error="skip")))
     twice = hst.estimate([*files, *files], "headers")
     assert (twice.requests, twice.bytes) == (estimate.requests, estimate.bytes)
     for pattern in ("flc", "drc", "x1d", "raw", "ima", "corrtag_a"):
