@@ -14,8 +14,8 @@ import functools
 import io
 import math
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -29,7 +29,7 @@ from hst_cloud.fits.structure import Cards
 from hst_cloud.store.segments import Segments
 from hst_cloud.values import ByteRange
 
-__all__ = ["Field", "Form", "TableRead", "decode", "form_of", "nulls", "row_count"]
+__all__ = ["Field", "Form", "TableRead", "decode", "form_of", "nulls"]
 
 _CARD = 80
 # What says how rows are laid out: FITS Standard 4.0, tables 15 and 19.
@@ -171,7 +171,7 @@ def _form(cards: bytes, text: bool, width: int) -> Form:  # noqa: FBT001  # priv
         columns = hdul[1].columns
         names = tuple(columns.names)
         units = tuple(str(unit or "") for unit in columns.units)
-        fields = None if text else _fields(columns, units, width)
+        fields = None if text else _fields(columns, width)
         nulls = _nulls(columns)
     return Form(names=names, units=units, fields=fields or {}, width=width, ascii=text, nulls=nulls)
 
@@ -182,37 +182,40 @@ def _opened(table: bytes) -> fits.HDUList:
     return fits.open(content, memmap=False, disable_image_compression=True)
 
 
-def _fields(columns: fits.ColDefs, units: Sequence[str], width: int) -> dict[str, Field] | None:
+def _stored(columns: fits.ColDefs) -> Iterator[tuple[fits.Column, Field]]:
+    """Yield each column, and where its stored values lie."""
+    for number, (column, name) in enumerate(zip(columns, columns.dtype.names, strict=True), 1):
+        stored, offset = columns.dtype.fields[name][:2]
+        yield column, Field(
+            name=column.name, number=number, unit=str(column.unit or ""), offset=offset, size=stored.itemsize,
+            shape=stored.shape, stored=stored.base.newbyteorder(">"), kind="plain",
+        )  # fmt: skip
+
+
+def _fields(columns: fits.ColDefs, width: int) -> dict[str, Field] | None:
     """Return where each column lies, or None if one is of a kind that is astropy's affair."""
     dtype = columns.dtype
     if dtype.itemsize != width or len(set(dtype.names)) != len(columns):
         return None
     fields = {}
-    for number, (column, unit, name) in enumerate(zip(columns, units, dtype.names, strict=True), 1):
+    for column, field in _stored(columns):
         kind = _kind(column)
-        stored, offset = dtype.fields[name][:2]
-        if kind is None or not stored.itemsize:
+        if kind is None or not field.size:
             return None
-        fields[column.name] = Field(
-            name=column.name, number=number, unit=unit, offset=offset, size=stored.itemsize, shape=stored.shape,
-            stored=stored.base.newbyteorder(">"), kind=kind, scale=column.bscale or 1.0, zero=column.bzero or 0.0,
-            repeat=column.format.repeat,
-        )  # fmt: skip
+        fields[field.name] = replace(
+            field, kind=kind, scale=column.bscale or 1.0, zero=column.bzero or 0.0, repeat=column.format.repeat
+        )
     return fields
 
 
 def _nulls(columns: fits.ColDefs) -> dict[str, Field]:
     """Return where the columns lie of which a stored value means none: FITS Standard 4.0, sec. 7.2.2 and 7.3.2."""
     found = {}
-    for number, (column, name) in enumerate(zip(columns, columns.dtype.names, strict=True), 1):
-        stored, offset = columns.dtype.fields[name][:2]
+    for column, field in _stored(columns):
         null = column.null.strip().encode("ascii", "replace") if isinstance(column.null, str) else column.null
         kinds = "S" if isinstance(null, bytes) else "iu"
-        if isinstance(null, int | bytes) and null != b"" and stored.base.kind in kinds:
-            found[column.name] = Field(
-                name=column.name, number=number, unit="", offset=offset, size=stored.itemsize, shape=stored.shape,
-                stored=stored.base.newbyteorder(">"), kind="plain", null=null,
-            )  # fmt: skip
+        if isinstance(null, int | bytes) and null != b"" and field.stored.kind in kinds:
+            found[field.name] = replace(field, null=null)
     return found
 
 
@@ -232,11 +235,6 @@ def _kind(column: fits.Column) -> _Kind | None:
 
 
 # --- From bytes to arrays --------------------------------------------------------------------------------------------
-
-
-def row_count(header: bytes) -> int:
-    """Return how many rows the table with this header has: NAXIS2."""
-    return Cards(header).integer("NAXIS2", 0) or 0
 
 
 def decode(read: TableRead, *, consume: bool = False) -> dict[str, NDArray[Any]]:

@@ -14,8 +14,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from hst_cloud.errors import FormatError, QueryError, StoreUnavailableError, TruncatedFileError
-from hst_cloud.fits.layout import Scan
+from hst_cloud.errors import FormatError, QueryError, TruncatedFileError
+from hst_cloud.fits.layout import Scan, guessed
 from hst_cloud.fits.predict import FIRST, FIRST_DRIZZLED, Guess, windows
 from hst_cloud.fits.structure import LONGEST_HEADER, HDUExtent, Layout, extent, header_stop, longer, plausible
 from hst_cloud.store.objects import Piece
@@ -89,9 +89,7 @@ def as_hdu(like: HDULike) -> HDUName:
             return as_hdu(int(like))
         case (str(name), np.integer() as ver):
             return as_hdu((name, int(ver)))
-        case (str(), bool()):
-            pass
-        case bool():
+        case bool() | (str(), bool()):
             pass
         case int() if like >= 0:
             return HDUName(index=like)
@@ -155,14 +153,7 @@ def header_blocks(
     kind = kind_of(key)
     like = kin.get(kind) or (() if sibling is None else _as_far_as(sibling.hdus, wanted))
     asked = _first(key, wanted, like)
-    try:
-        answers = yield asked
-    except StoreUnavailableError:
-        # Not every store can read behind the end of an object, where another file that is larger may have led.
-        if len(asked) == 1:
-            raise
-        asked = _first(key, wanted, ())
-        answers = yield asked
+    asked, answers = yield from guessed(asked, None if len(asked) == 1 else _first(key, wanted, ()))
     size = answers[0].size
     held = Segments((one.start, answer.data) for one, answer in zip(asked, answers, strict=True))
     found: list[bytes | None] = [None] * len(wanted)

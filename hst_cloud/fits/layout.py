@@ -103,14 +103,7 @@ def scan(
     """
     asked = _first(key, size, sibling, until) if first is None else [ByteRange(0, first)]
     asked = sorted([*asked, *without(also, asked)])
-    try:
-        answers = yield asked
-    except StoreUnavailableError:
-        # Not every store can read behind the end of an object, where a sibling that is larger may have led.
-        if sibling is None:
-            raise
-        asked = _first(key, None, None, None)
-        answers = yield asked
+    asked, answers = yield from guessed(asked, None if sibling is None else _first(key, None, None, None))
     total, etag = answers[0].size, answers[0].etag
     read, held = list(asked), _segments(asked, answers)
     hdus: list[HDUExtent] = []
@@ -122,6 +115,27 @@ def scan(
         read += asked
         held += _segments(asked, answers)
     return Scan(layout=Layout(key=key, size=total, etag=etag, hdus=tuple(hdus)), segments=held)
+
+
+def guessed(
+    asked: list[ByteRange], otherwise: list[ByteRange] | None
+) -> Plan[ByteRange, Piece, tuple[list[ByteRange], Sequence[Piece]]]:
+    """Ask for ranges that were guessed of a file like this one; return what was asked for at last, and its answers.
+
+    Parameters
+    ----------
+    asked : list of ByteRange
+        What was guessed.
+    otherwise : list of ByteRange or None
+        What to ask for if the store does not give that: not every store can read behind the end of an object, where a
+        file that is larger may have led. None if nothing was guessed.
+    """
+    try:
+        return asked, (yield asked)
+    except StoreUnavailableError:
+        if otherwise is None:
+            raise
+    return otherwise, (yield otherwise)
 
 
 def completed(

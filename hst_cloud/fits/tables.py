@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from hst_cloud.errors import QueryError, TruncatedFileError
-from hst_cloud.fits.columns import Form, TableRead, form_of, row_count
+from hst_cloud.fits.columns import Form, TableRead, form_of
 from hst_cloud.fits.layout import HDUExtent, Layout, Scan, completed
 from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
@@ -85,8 +85,8 @@ def read_tables(found: Scan, choose: Choice, *, rows: slice | None = None) -> Pl
             chosen.append((number, extent, header, form, tuple(form.matching(names, key))))
     wanted = []
     spans = []
-    for _, extent, header, form, names in chosen:
-        span = _span(rows, row_count(header))
+    for _, extent, _, form, names in chosen:
+        span = _span(rows, extent.shape[-2] if len(extent.shape) > 1 else 0)  # NAXIS2
         spans.append(span)
         wanted += _ranges(extent, form, names, span)
     beyond = max((r.stop for r in wanted), default=0)

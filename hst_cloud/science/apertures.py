@@ -12,6 +12,7 @@ from astropy.nddata import CCDData
 from numpy.typing import NDArray
 
 from hst_cloud.errors import MissingExtraError, QueryError
+from hst_cloud.science.boxes import is_several, length_of
 from hst_cloud.science.cuts import Cut
 
 __all__ = ["Apertures", "RadiusLike", "measured_in", "photutils_module", "radius_of", "ring_of"]
@@ -57,15 +58,11 @@ def radius_of(value: RadiusLike, name: str) -> float | u.Quantity:
     QueryError
         It is no positive length.
     """
-    try:
-        length = u.Quantity(value)
-        number = float((length if length.unit in {u.pix, u.dimensionless_unscaled} else length.to(u.arcsec)).value)
-    except (TypeError, ValueError, u.UnitsError):
-        number = math.nan
-    if not 0 < number < math.inf:
+    length = length_of(value)
+    if length is None:
         message = f"{name}={value!r} is no radius: expected an angle such as '0.2 arcsec', or a number of pixels"
         raise QueryError(message)
-    return number if length.unit in {u.pix, u.dimensionless_unscaled} else length
+    return length
 
 
 def ring_of(annulus: object) -> tuple[float | u.Quantity, float | u.Quantity]:
@@ -76,8 +73,7 @@ def ring_of(annulus: object) -> tuple[float | u.Quantity, float | u.Quantity]:
     QueryError
         They are no two radii, or the first is not the smaller one.
     """
-    several = isinstance(annulus, tuple | list) or (isinstance(annulus, np.ndarray) and annulus.ndim > 0)
-    radii = [radius_of(value, "annulus") for value in annulus] if several else []  # type: ignore[attr-defined]  # so
+    radii = [radius_of(value, "annulus") for value in annulus] if is_several(annulus) else []
     alike = len(radii) == 2 and isinstance(radii[0], u.Quantity) == isinstance(radii[1], u.Quantity)
     if len(radii) != 2 or (alike and radii[0] >= radii[1]):
         message = f"annulus={annulus!r} is no ring: expected inner and outer radius, such as ('3 arcsec', '5 arcsec')"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeGuard
 
 import numpy as np
 from astropy import units as u
@@ -20,7 +20,18 @@ from numpy.typing import NDArray
 from hst_cloud.archive.quantities import sky_position
 from hst_cloud.errors import QueryError
 
-__all__ = ["Center", "Extent", "Window", "as_center", "as_centers", "as_extent", "needs_sky", "pixels"]
+__all__ = [
+    "Center",
+    "Extent",
+    "Window",
+    "as_center",
+    "as_centers",
+    "as_extent",
+    "is_several",
+    "length_of",
+    "needs_sky",
+    "pixels",
+]
 
 Center: TypeAlias = "SkyCoord | tuple[float, float]"
 """A position on the sky, or a pixel (x, y), zero-based."""
@@ -154,8 +165,7 @@ def as_extent(size: object) -> Extent:
     QueryError
         They are no positive lengths.
     """
-    several = isinstance(size, tuple | list) or (isinstance(size, np.ndarray) and size.ndim > 0)
-    sides: list[object] = list(size) if several else [size, size]  # type: ignore[call-overload]  # one of the three
+    sides: list[object] = list(size) if is_several(size) else [size, size]
     if len(sides) != 2:
         message = f"size={size!r} has {len(sides)} sides: expected one, or two (along y, along x)"
         raise QueryError(message)
@@ -163,17 +173,30 @@ def as_extent(size: object) -> Extent:
 
 
 def _side(side: object, size: object) -> float | u.Quantity:
-    try:
-        length = u.Quantity(side)
-        number = float((length if length.unit in {u.pix, u.dimensionless_unscaled} else length.to(u.arcsec)).value)
-    except (TypeError, ValueError, u.UnitsError):
-        number = math.nan
-    if not 0 < number < math.inf:
+    length = length_of(side)
+    if length is None:
         message = (
             f"size={size!r} is no size of a box: expected an angle such as '10 arcsec', a number of pixels, or two of "
             "these along y and x"
         )
         raise QueryError(message)
+    return length
+
+
+def is_several(value: object) -> TypeGuard[Iterable[object]]:
+    """Tell whether an argument that may be one length has several: a tuple, a list, or an array that is no scalar."""
+    return isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def length_of(value: object) -> float | u.Quantity | None:
+    """Return a positive length as a number of pixels or an angle; None if it is none."""
+    try:
+        length = u.Quantity(value)
+        number = float((length if length.unit in {u.pix, u.dimensionless_unscaled} else length.to(u.arcsec)).value)
+    except (TypeError, ValueError, u.UnitsError):
+        return None
+    if not 0 < number < math.inf:
+        return None
     return number if length.unit in {u.pix, u.dimensionless_unscaled} else length
 
 

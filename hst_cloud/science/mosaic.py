@@ -34,7 +34,7 @@ from hst_cloud.science.cutouts import SizeLike, ccddata_of
 from hst_cloud.science.cuts import Cut, Outcome, Wanted
 from hst_cloud.science.flags import BitFlags, mask_of
 from hst_cloud.science.many import OnError, as_on_error, read_each, recalled
-from hst_cloud.science.overlaps import Field, overlaps, scale_of
+from hst_cloud.science.overlaps import Field, overlaps, places_on, scale_of
 from hst_cloud.science.provenance import counted_twice, mixed_solutions
 from hst_cloud.science.rates import exposure_time, filter_of, pixel_area, rate_factor, reference_area, sky_of
 from hst_cloud.store.adapters import StoreLike, as_store
@@ -113,8 +113,7 @@ class _Canvas:
     def _box(self, one: _Input) -> tuple[slice, slice] | None:
         """Return the rows and columns of the grid that an input may reach."""
         rows, columns = one.planes.shape[1:]
-        x, y = np.meshgrid(np.linspace(0, columns - 1, 9), np.linspace(0, rows - 1, 9))
-        places = self.grid.wcs_world2pix(*one.solution.all_pix2world(x.ravel(), y.ravel(), 0), 0)
+        places = places_on(self.grid, one.solution, (rows, columns))
         parts = [
             slice(max(0, math.floor(at.min()) - 2), min(length, math.ceil(at.max()) + 3))
             for at, length in zip(places, reversed(self.grid.array_shape), strict=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hst_cloud.errors import MemoryLimitError, QueryError
 from hst_cloud.fits.layout import Scan
-from hst_cloud.science.boxes import Window
+from hst_cloud.science.boxes import Window, length_of
 from hst_cloud.science.chips import Chip, chips_of, tables_of
 from hst_cloud.science.cuts import Outcome, Wanted, fetched, taken
 from hst_cloud.store.memory import available
@@ -21,7 +21,7 @@ from hst_cloud.store.objects import Piece
 from hst_cloud.store.plan import Plan
 from hst_cloud.values import ByteRange
 
-__all__ = ["Field", "overlaps", "pixels_of", "scale_of"]
+__all__ = ["Field", "overlaps", "pixels_of", "places_on", "scale_of"]
 
 MARGIN = 3
 """Pixels that are read beyond the box, for what resampling takes from them."""
@@ -115,14 +115,18 @@ def scale_of(scale: u.Quantity | str | None) -> float | None:
     """
     if scale is None:
         return None
-    try:
-        side = float(u.Quantity(scale).to_value(u.arcsec))
-    except (TypeError, ValueError, u.UnitsError):
-        side = math.nan
-    if not 0 < side < math.inf:
+    side = length_of(scale)
+    if not isinstance(side, u.Quantity):
         message = f"scale={scale!r} is no angle: expected the side of a pixel, such as '0.05 arcsec'"
         raise QueryError(message)
-    return side
+    return float(side.to_value(u.arcsec))
+
+
+def places_on(grid: WCS, solution: WCS, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Return where points all over an image lie on a grid: pixels (x, y), shape (2, n)."""
+    rows, columns = shape
+    x, y = np.meshgrid(np.linspace(0, columns - 1, 9), np.linspace(0, rows - 1, 9))
+    return np.array(grid.wcs_world2pix(*solution.all_pix2world(x.ravel(), y.ravel(), 0), 0))
 
 
 def pixels_of(solution: WCS, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -164,14 +168,11 @@ def _window(chip: Chip, solution: WCS, field: Field) -> Window | None:
 
 def _edges_near(shape: tuple[int, int], solution: WCS, grid: WCS, *, margin: float) -> list[NDArray[np.float64]]:
     """Return the edges of the grid's pixels, along x and y, that a chip may reach: the box may be far larger."""
-    rows, columns = shape
-    x, y = np.meshgrid(np.linspace(-0.5, columns - 0.5, 9), np.linspace(-0.5, rows - 0.5, 9))
-    places = np.array(grid.wcs_world2pix(*solution.all_pix2world(x.ravel(), y.ravel(), 0), 0))
     edges = [np.arange(length + 1) - 0.5 for length in reversed(grid.array_shape)]
     with np.errstate(invalid="ignore"):  # a chip that lies behind the horizon of the grid has no place there
         return [
             edge[(edge >= at.min() - margin) & (edge <= at.max() + margin)]
-            for edge, at in zip(edges, places, strict=True)
+            for edge, at in zip(edges, places_on(grid, solution, shape), strict=True)
         ]
 
 

@@ -13,6 +13,7 @@ from astropy.io import fits
 from hst_cloud.errors import FormatError
 from hst_cloud.fits.keywords import Memo, Value, every
 from hst_cloud.fits.layout import Layout
+from hst_cloud.fits.predict import suffix_of
 from hst_cloud.fits.structure import Cards
 from hst_cloud.science import units
 from hst_cloud.science.boxes import Window
@@ -37,12 +38,12 @@ _OF_THE_WHOLE = re.compile(
 _IDC = re.compile(r"IDC_[a-z0-9]+-?", re.IGNORECASE)
 _FIT = re.compile(r"FIT_[A-Z]+_")
 _VERSION = re.compile(r"-\d+$")
-_DRIZZLED = re.compile(r"_dr[czw]\.", re.IGNORECASE)
+_DRIZZLED = {"drz", "drc", "drw"}
 
 
 def counted_twice(names: Sequence[str]) -> list[str]:
     """Return a warning where drizzled images are combined with exposures; nothing if there are only the ones."""
-    drizzled = sorted({name for name in names if _DRIZZLED.search(name)})
+    drizzled = sorted({name for name in names if suffix_of(name).lower() in _DRIZZLED})
     if not drizzled or len(drizzled) == len(set(names)):
         return []
     return [f"{', '.join(drizzled[:5])} may hold the exposures that are added to it: give one or the other"]
